@@ -1,0 +1,1 @@
+"""What a campaign log says: tables, history, features, guardrails, objective. Imports nothing above it."""

@@ -1,0 +1,208 @@
+"""Customers and contents as tensors: who can be reached, on which clock, with what, at what cost."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from campaigns.clock import is_timezone
+from campaigns.encoding import FeatureEncoder
+from campaigns.errors import CampaignError
+from campaigns.objective import Objective
+
+
+@dataclass(frozen=True)
+class Catalogue:
+    """The K contents that can be sent, in the order of the contents table.
+
+    Attributes:
+        ids: content ids, as the caller typed them. Length K.
+        features: encoded attributes. Shape [K, Fx], float32.
+        category: index into `categories`. Shape [K], int64.
+        channel: index into `channels`. Shape [K], int64.
+        cost: of one send, in currency. Shape [K], float32.
+        categories: names, length C (one, "all", where the table has no `category` column).
+        channels: names, length M.
+    """
+
+    ids: tuple[object, ...]
+    features: Tensor
+    category: Tensor
+    channel: Tensor
+    cost: Tensor
+    categories: tuple[str, ...]
+    channels: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def to(self, device: torch.device | str) -> Catalogue:
+        """The same catalogue on another device."""
+        return replace(
+            self,
+            features=self.features.to(device),
+            category=self.category.to(device),
+            channel=self.channel.to(device),
+            cost=self.cost.to(device),
+        )
+
+
+@dataclass(frozen=True)
+class Population:
+    """N customers, in the order of the users table.
+
+    Attributes:
+        features: encoded columns. Shape [N, Fu], float32.
+        zone: index into `zones`. Shape [N], int64.
+        consent: whether the customer may be reached on each channel. Shape [N, M], bool.
+        holdout: whether a stable hash of the id keeps the customer out of every send. Shape [N], bool.
+        zones: IANA names of the customers' clocks.
+    """
+
+    features: Tensor
+    zone: Tensor
+    consent: Tensor
+    holdout: Tensor
+    zones: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return int(self.features.shape[0])
+
+    def take(self, rows: Tensor) -> Population:
+        """The customers at `rows` (int64 or bool mask), in that order."""
+        return replace(
+            self,
+            features=self.features[rows],
+            zone=self.zone[rows],
+            consent=self.consent[rows],
+            holdout=self.holdout[rows],
+        )
+
+    def without_holdout(self) -> Population:
+        """The same customers with nobody held out: what values are computed on."""
+        return replace(self, holdout=torch.zeros_like(self.holdout))
+
+    def to(self, device: torch.device | str) -> Population:
+        """The same customers on another device."""
+        return replace(
+            self,
+            features=self.features.to(device),
+            zone=self.zone.to(device),
+            consent=self.consent.to(device),
+            holdout=self.holdout.to(device),
+        )
+
+
+def make_catalogue(contents: pd.DataFrame, encoder: FeatureEncoder, objective: Objective) -> Catalogue:
+    """Reads a contents table.
+
+    Args:
+        contents: K rows with `content_id`, the trained feature columns, optional `category`, `channel`, `cost`.
+        encoder: fitted on the training contents.
+        objective: its `send_cost` stands in where `cost` is missing.
+    Raises:
+        CampaignError: when the table is empty, an id is missing or repeated, or a trained column is missing.
+    """
+    ids = checked_ids(contents, "contents", "content_id")
+    if not ids:
+        raise CampaignError("contents: the table is empty; at least one content is needed.")
+    category, categories = _codes(contents, "category", "all")
+    channel, channels = _codes(contents, "channel", "push")
+    cost = np.full(len(ids), objective.send_cost)
+    if "cost" in contents.columns:
+        given = pd.to_numeric(contents["cost"], errors="coerce").to_numpy(dtype=np.float64, na_value=np.nan)
+        cost = np.where(np.isfinite(given), given, cost)
+    return Catalogue(
+        ids=tuple(ids),
+        features=torch.from_numpy(encoder.encode(contents)),
+        category=category,
+        channel=channel,
+        cost=torch.tensor(cost, dtype=torch.float32),
+        categories=categories,
+        channels=channels,
+    )
+
+
+def make_population(
+    users: pd.DataFrame, encoder: FeatureEncoder, channels: tuple[str, ...], timezone: str, holdout: float
+) -> Population:
+    """Reads a users table.
+
+    Args:
+        users: N rows with `user_id`, the trained feature columns, optional `timezone` and `consent_CHANNEL`.
+            A missing or unknown zone counts as the grid's; a missing consent as given.
+        encoder: fitted on training customers.
+        channels: the catalogue's M channels.
+        timezone: the grid's own zone.
+        holdout: share of customers, chosen by a stable hash of the id, that are never sent anything.
+    Raises:
+        CampaignError: when an id is missing or repeated, or a trained column is missing.
+    """
+    ids = checked_ids(users, "users", "user_id")
+    zone_names = [timezone] * len(ids)
+    if "timezone" in users.columns:
+        known = {name: name if is_timezone(name) else timezone for name in users["timezone"].dropna().unique()}
+        zone_names = [known.get(name, timezone) for name in users["timezone"]]
+    zones = tuple(dict.fromkeys([timezone, *sorted(set(zone_names))]))
+    zone_index = {name: index for index, name in enumerate(zones)}
+    consent = np.ones((len(ids), len(channels)), dtype=bool)
+    for index, channel in enumerate(channels):
+        column = f"consent_{channel}"
+        if column in users.columns:
+            consent[:, index] = users[column].astype("boolean").fillna(True).to_numpy(dtype=bool)
+    return Population(
+        features=torch.from_numpy(encoder.encode(users)),
+        zone=torch.tensor([zone_index[name] for name in zone_names], dtype=torch.int64),
+        consent=torch.from_numpy(consent),
+        holdout=torch.from_numpy(hash_uniform(ids, "holdout") < holdout),
+        zones=zones,
+    )
+
+
+def hash_uniform(ids: list[object], salt: str) -> np.ndarray:
+    """A number in [0, 1) for each id that depends on the id and the salt alone, on any machine.
+
+    Args:
+        ids: N ids; 7 and "7" hash alike, so that a CSV and a Parquet of one table agree.
+        salt: what the number is for.
+    Returns:
+        float64, shape [N].
+    """
+    key = hashlib.sha256(salt.encode()).digest()[:16]
+    digests = b"".join(hashlib.blake2b(str(i).encode(), digest_size=8, key=key).digest() for i in ids)
+    return np.frombuffer(digests, dtype="<u8").astype(np.float64) / 2.0**64
+
+
+def checked_ids(frame: pd.DataFrame, table: str, column: str) -> list[object]:
+    """The ids of a table, which must be there, known and unique.
+
+    Raises:
+        CampaignError: naming the table and the first offending rows.
+    """
+    if column not in frame.columns:
+        raise CampaignError(
+            f"{table}: column {column} is missing; the table has {', '.join(map(str, frame.columns)) or 'no columns'}."
+        )
+    ids = frame[column]
+    if ids.isna().any():
+        rows = np.flatnonzero(ids.isna().to_numpy())[:5].tolist()
+        raise CampaignError(f"{table}.{column}: missing in row(s) {rows}; every row needs an id.")
+    repeated = ids.duplicated()
+    if repeated.any():
+        first = ids[repeated].iloc[0]
+        raise CampaignError(f"{table}.{column}: {first!r} occurs more than once; ids must be unique.")
+    return list(ids)
+
+
+def _codes(frame: pd.DataFrame, column: str, default: str) -> tuple[Tensor, tuple[str, ...]]:
+    if column not in frame.columns:
+        return torch.zeros(len(frame), dtype=torch.int64), (default,)
+    names = frame[column].astype("string").fillna(default)
+    levels = tuple(sorted(names.unique()))
+    codes = pd.Categorical(names, categories=list(levels)).codes.astype(np.int64)
+    return torch.from_numpy(codes.copy()), levels

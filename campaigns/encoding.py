@@ -1,0 +1,182 @@
+"""Turns the columns of a customers or contents table into numbers, fitted on training rows alone."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Collection, Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from campaigns.errors import CampaignError
+
+MAX_LEVELS = 24
+"""Most frequent levels of a categorical column that get a column of their own."""
+
+RESERVED = frozenset({"user_id", "content_id", "timezone", "as_of", "text", "cost"})
+"""Columns that are never features; `consent_*` columns are left out too."""
+
+
+@dataclass(frozen=True)
+class ColumnEncoding:
+    """How one column becomes numbers.
+
+    Attributes:
+        name: the column.
+        kind: `number` (standardised, clipped to the trained range) or `category` (one column a level).
+        mean, scale: for numbers, of the training rows.
+        low, high: for numbers, the training range; values beyond it are clipped to it.
+        missing: for numbers, whether training rows lacked it (adds an indicator column).
+        levels: for categories; any other value encodes as all zeros.
+    """
+
+    name: str
+    kind: str
+    mean: float = 0.0
+    scale: float = 1.0
+    low: float = 0.0
+    high: float = 0.0
+    missing: bool = False
+    levels: tuple[str, ...] = ()
+
+    @property
+    def width(self) -> int:
+        """Number of columns that this one becomes."""
+        return len(self.levels) if self.kind == "category" else 1 + int(self.missing)
+
+
+@dataclass(frozen=True)
+class FeatureEncoder:
+    """The fitted encodings of one table.
+
+    Attributes:
+        table: `users` or `contents`; named in errors.
+        columns: one encoding a feature column.
+        notes: what preparation did and left out, in plain words.
+    """
+
+    table: str
+    columns: tuple[ColumnEncoding, ...]
+    notes: tuple[str, ...] = field(default=())
+
+    @property
+    def width(self) -> int:
+        """F, the number of encoded columns."""
+        return sum(column.width for column in self.columns)
+
+    @property
+    def names(self) -> list[str]:
+        """Name of each encoded column. Length F."""
+        names: list[str] = []
+        for column in self.columns:
+            if column.kind == "category":
+                names += [f"{column.name}={level}" for level in column.levels]
+            else:
+                names += [column.name] + ([f"{column.name} missing"] if column.missing else [])
+        return names
+
+    def encode(self, frame: pd.DataFrame) -> np.ndarray:
+        """Encodes a table with at least the trained columns; extra columns are ignored.
+
+        Args:
+            frame: N rows.
+        Returns:
+            float32, shape [N, F].
+        Raises:
+            CampaignError: when a trained column is missing.
+        """
+        absent = [column.name for column in self.columns if column.name not in frame.columns]
+        if absent:
+            raise CampaignError(
+                f"{self.table}: missing feature column(s) {', '.join(absent)} that the model was trained on; "
+                f"the table has {', '.join(map(str, frame.columns))}. Add them (missing values are allowed)."
+            )
+        blocks = [_encode_column(column, frame[column.name]) for column in self.columns]
+        if not blocks:
+            return np.zeros((len(frame), 0), dtype=np.float32)
+        return np.concatenate(blocks, axis=1).astype(np.float32)
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-able form."""
+        return asdict(self)
+
+    @staticmethod
+    def from_dict(stored: Mapping[str, Any]) -> FeatureEncoder:
+        """The inverse of `to_dict`."""
+        columns = tuple(ColumnEncoding(**{**c, "levels": tuple(c["levels"])}) for c in stored["columns"])
+        return FeatureEncoder(stored["table"], columns, tuple(stored["notes"]))
+
+    def digest(self) -> str:
+        """A short hash of what was fitted, by which two feature specs are compared."""
+        return hashlib.sha256(repr(self.columns).encode()).hexdigest()[:12]
+
+
+def fit_encoder(frame: pd.DataFrame, table: str, exclude: Collection[str] = ()) -> FeatureEncoder:
+    """Fits an encoder on training rows.
+
+    Numbers and booleans are standardised, text-like columns become one column a level. Constant columns are
+    left out; so are ids, time stamps and list-valued columns.
+
+    Args:
+        frame: the training rows of the table.
+        table: `users` or `contents`.
+        exclude: further columns to leave out.
+    Returns:
+        The encoder, with notes on what it left out.
+    """
+    columns: list[ColumnEncoding] = []
+    notes: list[str] = []
+    for name in frame.columns:
+        if name in RESERVED or name in exclude or str(name).startswith("consent_"):
+            continue
+        series = frame[name]
+        if pd.api.types.is_datetime64_any_dtype(series):
+            notes.append(f"{table}.{name}: a time stamp, not used as a feature")
+        elif pd.api.types.is_numeric_dtype(series):  # booleans count as numbers here
+            values = _numbers(series)
+            known = values[np.isfinite(values)]
+            if known.size == 0 or np.ptp(known) == 0:
+                notes.append(f"{table}.{name}: constant or empty, left out")
+                continue
+            scale = float(known.std()) or 1.0
+            columns.append(
+                ColumnEncoding(
+                    str(name), "number", float(known.mean()), scale, float(known.min()), float(known.max()),
+                    missing=bool(known.size < values.size),
+                )
+            )  # fmt: skip
+        else:
+            text = series.dropna().astype(str)
+            counts = text.value_counts().sort_index().sort_values(ascending=False, kind="stable")
+            if len(counts) <= 1 and len(text) == len(series):
+                notes.append(f"{table}.{name}: constant or empty, left out")
+                continue
+            if len(counts) > MAX_LEVELS:
+                notes.append(f"{table}.{name}: {len(counts)} levels, the {MAX_LEVELS} most frequent are kept")
+            levels = tuple(sorted(str(level) for level in counts.index[:MAX_LEVELS]))
+            columns.append(ColumnEncoding(str(name), "category", levels=levels))
+    return FeatureEncoder(table, tuple(columns), tuple(notes))
+
+
+def _numbers(series: pd.Series) -> np.ndarray:
+    values: np.ndarray = pd.to_numeric(series, errors="coerce").to_numpy(dtype=np.float64, na_value=np.nan, copy=True)
+    values[~np.isfinite(values)] = np.nan
+    return values
+
+
+def _encode_column(column: ColumnEncoding, series: pd.Series) -> np.ndarray:
+    if column.kind == "category":
+        codes = pd.Categorical(series.astype("string"), categories=list(column.levels)).codes
+        block = np.zeros((len(series), len(column.levels)), dtype=np.float32)
+        known = np.flatnonzero(codes >= 0)
+        block[known, codes[known]] = 1.0
+        return block
+    values = _numbers(series)
+    absent = np.isnan(values)
+    standard = (np.clip(values, column.low, column.high) - column.mean) / column.scale
+    standard[absent] = 0.0
+    if not column.missing:
+        return standard[:, None]
+    return np.stack([standard, absent.astype(np.float64)], axis=1)

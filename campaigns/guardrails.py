@@ -1,0 +1,106 @@
+"""Hard rules as one masking function, called by replay, market, training and serving alike."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from campaigns.audience import Catalogue, Population
+from campaigns.clock import SlotClock
+from campaigns.errors import CampaignError
+from campaigns.history import RECENT, SEND, History, sends_within
+
+
+@dataclass(frozen=True)
+class Guardrails:
+    """What may never happen, whatever a policy wants. Consent and opt-outs bind besides, always.
+
+    Attributes:
+        name: of the preset.
+        quiet_from, quiet_until: local hours between which nothing is sent; equal hours mean no quiet time.
+        max_per_day: sends in any 24 h; 0 = no cap.
+        max_per_week: sends in any 7 x 24 h; 0 = no cap.
+        spacing_hours: least hours between two sends to one customer.
+        content_spacing_hours: least hours between two sends of one content to one customer.
+        holdout: share of customers who are never sent anything, so that the programme itself can be measured.
+    """
+
+    name: str = "default"
+    quiet_from: int = 21
+    quiet_until: int = 8
+    max_per_day: int = 1
+    max_per_week: int = 5
+    spacing_hours: float = 12.0
+    content_spacing_hours: float = 48.0
+    holdout: float = 0.05
+
+    def __post_init__(self) -> None:
+        for setting in ("quiet_from", "quiet_until"):
+            if not 0 <= getattr(self, setting) <= 24:
+                raise CampaignError(f"guardrails.{setting}={getattr(self, setting)}: must be an hour from 0 to 24.")
+        for setting in ("max_per_day", "max_per_week"):
+            if not 0 <= getattr(self, setting) <= RECENT:
+                raise CampaignError(
+                    f"guardrails.{setting}={getattr(self, setting)}: must be 0 (no cap) to {RECENT} sends."
+                )
+        for setting in ("spacing_hours", "content_spacing_hours"):
+            if getattr(self, setting) < 0:
+                raise CampaignError(f"guardrails.{setting} must not be negative.")
+        if not 0 <= self.holdout < 1:
+            raise CampaignError(f"guardrails.holdout={self.holdout}: must be a share from 0 to below 1.")
+
+
+NO_GUARDRAILS = Guardrails("none", 0, 0, 0, 0, 0.0, 0.0, 0.0)
+"""Drops all rules but consent and opt-out."""
+
+
+def allowed_decisions(
+    guardrails: Guardrails,
+    history: History,
+    slot: Tensor,
+    minute: Tensor,
+    population: Population,
+    catalogue: Catalogue,
+    clock: SlotClock,
+    eligible: Tensor | None = None,
+) -> Tensor:
+    """Which decisions may be taken now. Hold always may.
+
+    Args:
+        guardrails: the rules.
+        history: of N customers, before the decision.
+        slot: slot of the decision. Shape [N], int64.
+        minute: the customers' own minute of the day at the slot's start. Shape [N], int64.
+        population: the N customers (consent, holdout).
+        catalogue: the K contents (channel).
+        clock: the grid.
+        eligible: a narrowing mask from outside. Shape [N] or [N, K], bool.
+    Returns:
+        Shape [N, 1 + K], bool; column 0 is hold.
+    """
+    reachable = population.consent & ~history.opted_out  # [N, M]
+    customer = ~population.holdout & ~_in_quiet_time(guardrails, minute)
+    if guardrails.max_per_day:
+        customer &= sends_within(history, slot, clock.slots_per_day) < guardrails.max_per_day
+    if guardrails.max_per_week:
+        customer &= sends_within(history, slot, 7 * clock.slots_per_day) < guardrails.max_per_week
+    if guardrails.spacing_hours:
+        customer &= (slot - history.last[:, SEND]) * clock.slot_hours >= guardrails.spacing_hours
+    content = reachable[:, catalogue.channel] & customer.unsqueeze(1)
+    if guardrails.content_spacing_hours:
+        hours = (slot.unsqueeze(1) - history.content_last) * clock.slot_hours
+        content = content & (hours >= guardrails.content_spacing_hours)
+    if eligible is not None:
+        content = content & (eligible if eligible.dim() == 2 else eligible.unsqueeze(1))
+    return torch.cat([torch.ones_like(content[:, :1]), content], dim=1)
+
+
+def _in_quiet_time(guardrails: Guardrails, minute: Tensor) -> Tensor:
+    begin, end = guardrails.quiet_from * 60, guardrails.quiet_until * 60
+    if begin == end:
+        return torch.zeros_like(minute, dtype=torch.bool)
+    if begin < end:
+        return (minute >= begin) & (minute < end)
+    return (minute >= begin) | (minute < end)

@@ -1,0 +1,65 @@
+"""What a campaign is worth: the one definition that training, markets, evaluation and reports share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from campaigns.errors import CampaignError
+
+OUTCOMES = ("value", "revenue", "purchased", "visited", "clicked", "opened")
+TERMINALS = ("zero", "continue")
+
+
+@dataclass(frozen=True)
+class Objective:
+    """What is maximised, summed undiscounted over the horizon and averaged over customers.
+
+    Attributes:
+        outcome: `value` (margin), or another outcome column counted as 1 each (`visited`, `clicked`...).
+        margin_rate: margin as a share of revenue; used only where the log has no `value` column.
+        send_cost: cost of one send where the content names none. Currency; applies to `value` alone.
+        unsubscribe_cost: what losing a customer's consent costs. Currency; applies to `value` alone.
+        horizon_days: length of an episode, in days.
+        terminal: `zero` (the world ends after the horizon) or `continue` (what follows is bootstrapped).
+    """
+
+    outcome: str = "value"
+    margin_rate: float = 0.3
+    send_cost: float = 0.01
+    unsubscribe_cost: float = 3.0
+    horizon_days: int = 28
+    terminal: str = "zero"
+
+    def __post_init__(self) -> None:
+        if self.outcome not in OUTCOMES:
+            raise CampaignError(f"objective.outcome={self.outcome!r}: must be one of {', '.join(OUTCOMES)}.")
+        if self.terminal not in TERMINALS:
+            raise CampaignError(f"objective.terminal={self.terminal!r}: must be zero or continue.")
+        if self.horizon_days < 1:
+            raise CampaignError(f"objective.horizon_days={self.horizon_days}: must be at least 1 day.")
+        if self.send_cost < 0 or self.unsubscribe_cost < 0:
+            raise CampaignError("objective.send_cost and objective.unsubscribe_cost must not be negative.")
+
+    @property
+    def counts_costs(self) -> bool:
+        """Whether send and opt-out costs are subtracted (they are in currency, so only from `value`)."""
+        return self.outcome == "value"
+
+
+def reward(objective: Objective, outcome: Tensor, sent_cost: Tensor, unsubscribed: Tensor) -> Tensor:
+    """What one slot earned.
+
+    Args:
+        objective: its `outcome` says what `outcome` holds.
+        outcome: the objective's outcome in the slot, drawn or expected. Shape [N].
+        sent_cost: cost of what was sent, 0 on hold, in currency. Shape [N].
+        unsubscribed: opt-outs in the slot, drawn (0/1) or their probability. Shape [N].
+    Returns:
+        Shape [N], in currency for `value`, else in counts.
+    """
+    if not objective.counts_costs:
+        return outcome.to(torch.float32)
+    return outcome - sent_cost - objective.unsubscribe_cost * unsubscribed
