@@ -1,0 +1,265 @@
+"""PPO whose rollouts never leave the device: sb3-contrib's MaskablePPO with its own collection and storage.
+
+SB3's `train`, logger, callbacks, `save` and `load` stay as they are (Schulman et al. 2017; Huang and Ontanon 2022
+for the masks). Rewards are conditional expectations under the law that the draws use.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from sb3_contrib import MaskablePPO
+from stable_baselines3.common.logger import Logger
+from torch import Tensor
+
+from agents.rollout_buffer import TensorRolloutBuffer
+from agents.tower_policy import TowerPolicy
+from agents.vec_env import MarketVecEnv
+from campaigns.features import CANDIDATE_FEATURES, STATE_FEATURES
+from campaigns.objective import Objective
+from envs.episodes import Episodes
+from envs.market import Market
+from evaluation.rollout import sample
+from policies.actor import Actor, ActorChooser, ActorSpec
+
+
+@dataclass(frozen=True)
+class PPOSettings:
+    """How PPO trains.
+
+    Attributes:
+        steps: decisions in all (rows x slots).
+        rows: customers that act at once.
+        rollout_slots: slots between two updates.
+        batch_size: decisions in a minibatch.
+        epochs: passes over a rollout.
+        learning_rate: at the start; falls linearly to a tenth.
+        gamma: discount a slot.
+        gae_lambda: of generalised advantages.
+        clip_range: of the probability ratio.
+        entropy: weight of the entropy bonus.
+        width: hidden width of actor and critic.
+        expected_reward: reward conditional expectations instead of draws.
+        checkpoint_updates: updates between two checkpoints.
+    """
+
+    steps: int = 3_000_000
+    rows: int = 2048
+    rollout_slots: int = 24
+    batch_size: int = 8192
+    epochs: int = 4
+    learning_rate: float = 1e-3
+    gamma: float = 0.99
+    gae_lambda: float = 0.95
+    clip_range: float = 0.2
+    entropy: float = 0.003
+    width: int = 64
+    expected_reward: bool = True
+    checkpoint_updates: int = 10
+
+
+class DevicePPO(MaskablePPO):
+    """MaskablePPO over an `Episodes` batch; see the module."""
+
+    def __init__(self, env: MarketVecEnv, settings: PPOSettings, seed: int, **kwargs: Any) -> None:
+        self.settings = settings
+        self.reward_scale = 0.0
+        market = env.episodes.market
+        spec = ActorSpec(
+            market.pool.features.shape[1],
+            len(STATE_FEATURES),
+            market.catalogue.features.shape[1],
+            len(CANDIDATE_FEATURES),
+            width=settings.width,
+            expected_contents=len(market.catalogue),
+        )
+        torch.manual_seed(seed)
+        env.seed(seed)
+        super().__init__(
+            TowerPolicy,
+            env,
+            learning_rate=lambda left: settings.learning_rate * (0.1 + 0.9 * left),
+            n_steps=settings.rollout_slots,
+            batch_size=settings.batch_size,
+            n_epochs=settings.epochs,
+            gamma=settings.gamma,
+            gae_lambda=settings.gae_lambda,
+            clip_range=settings.clip_range,
+            ent_coef=settings.entropy,
+            policy_kwargs={
+                "spec": asdict(spec),
+                "contents": market.catalogue.features.tolist(),
+                "critic_width": settings.width,
+            },
+            seed=seed,
+            device=env.episodes.device,
+            **kwargs,
+        )
+
+    def _setup_model(self) -> None:
+        """As SB3, but the rollout buffer is a tensor buffer."""
+        self.rollout_buffer_class = _NoBuffer  # type: ignore[assignment]
+        super()._setup_model()
+        episodes = self.episodes
+        self.rollout_buffer = TensorRolloutBuffer(
+            self.n_steps,
+            episodes.rows,
+            int(self.observation_space.shape[0]),  # type: ignore[index]
+            1 + len(episodes.market.catalogue),
+            self.device,
+            int(self.seed or 0),
+        )
+
+    @property
+    def episodes(self) -> Episodes:
+        """The running episodes."""
+        env = self.env
+        assert isinstance(env, MarketVecEnv)
+        return env.episodes
+
+    @torch.no_grad()
+    def collect_rollouts(  # type: ignore[override]
+        self,
+        env: Any,
+        callback: Any,
+        rollout_buffer: Any,
+        n_rollout_steps: int,
+        use_masking: bool = True,
+    ) -> bool:
+        """Fills the buffer on the device. Returns False where a callback asked to stop."""
+        episodes, buffer = self.episodes, rollout_buffer
+        callback.on_rollout_start()
+        vectors = episodes.vector(episodes.seen, episodes.remaining)
+        for slot in range(n_rollout_steps):
+            masks = episodes.masks()
+            log_probs = self.policy.log_probabilities(vectors, masks)
+            uniform = torch.rand(len(vectors), generator=episodes.generator, device=self.device)
+            actions = sample(log_probs.exp(), uniform)
+            values = self.policy.predict_values(vectors).squeeze(1)
+            buffer.observations[slot] = vectors
+            buffer.masks[slot] = masks
+            buffer.actions[slot] = actions
+            buffer.values_[slot] = values
+            buffer.log_probs[slot] = log_probs.gather(1, actions.unsqueeze(1)).squeeze(1)
+            vectors, transition = episodes.step(actions)
+            buffer.rewards[slot] = transition.reward
+            buffer.done[slot] = transition.done
+            buffer.following[slot] = self._value_after(transition.final, transition.done, transition.terminated)
+            self.num_timesteps += episodes.rows
+            callback.update_locals(locals())
+            if not callback.on_step():
+                return False
+        if not self.reward_scale:
+            self.reward_scale = _reward_scale(buffer.rewards, self.gamma)
+        self.logger.record("rollout/value_per_horizon", float(buffer.rewards.mean()) * episodes.horizon)
+        self.logger.record("rollout/sends_per_slot", float((buffer.actions > 0).float().mean()))
+        buffer.rewards *= self.reward_scale
+        buffer.finish(self.gamma, self.gae_lambda)
+        callback.on_rollout_end()
+        return True
+
+    def _value_after(self, final: Tensor, done: Tensor, terminated: Tensor) -> Tensor:
+        value = self.policy.predict_values(final).squeeze(1)
+        return torch.where(terminated, 0.0, value)
+
+
+class _NoBuffer:
+    """Stands in while SB3 sets up, so that no numpy buffer is allocated."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        pass
+
+
+def train_ppo(
+    market: Market,
+    objective: Objective,
+    settings: PPOSettings,
+    seed: int,
+    *,
+    device: torch.device | str = "cpu",
+    checkpoint: Path | None = None,
+    logger: Logger | None = None,
+    progress: Callable[[int], None] | None = None,
+    on_resume: Callable[[int], None] | None = None,
+) -> ActorChooser:
+    """Trains PPO in a market.
+
+    Args:
+        market: where.
+        objective: what for.
+        settings: how.
+        seed: the same seed gives the same actor on the CPU.
+        device: of market and networks.
+        checkpoint: file to resume from where it exists, and to write to on the way.
+        logger: SB3's, for TensorBoard; silent by default.
+        progress: called with the decisions taken so far.
+        on_resume: called with the decisions that the checkpoint had already taken.
+    Returns:
+        The trained actor.
+    """
+    episodes = Episodes(market, objective, settings.rows, seed, expected=settings.expected_reward, device=device)
+    learner = DevicePPO(MarketVecEnv(episodes), settings, seed)
+    learner.set_logger(logger or Logger(None, []))
+    per_update = settings.rows * settings.rollout_slots
+    updates = max(1, round(settings.steps / per_update))
+    done = 0
+    _, callback = learner._setup_learn(updates * per_update, None)
+    if checkpoint is not None and checkpoint.exists():
+        done = load_checkpoint(learner, checkpoint)
+        if on_resume is not None:
+            on_resume(done * per_update)
+    for update in range(done, updates):
+        learner.collect_rollouts(learner.env, callback, learner.rollout_buffer, learner.n_steps)
+        learner._update_current_progress_remaining(learner.num_timesteps, updates * per_update)
+        learner.train()
+        learner.logger.dump(step=learner.num_timesteps)
+        if checkpoint is not None and (update + 1) % settings.checkpoint_updates == 0:
+            save_checkpoint(learner, update + 1, checkpoint)
+        if progress is not None:
+            progress((update + 1) * per_update)
+    return ActorChooser(_actor_on_cpu(learner), "ppo")
+
+
+def save_checkpoint(learner: DevicePPO, updates: int, path: Path) -> None:
+    """Writes everything that the rest of the training depends on; the file appears whole or not at all."""
+    parts = {
+        "updates": updates,
+        "steps": learner.num_timesteps,
+        "reward_scale": learner.reward_scale,
+        "policy": learner.policy.state_dict(),
+        "optimizer": learner.policy.optimizer.state_dict(),
+        "episodes": learner.episodes.state_dict(),
+        "order": learner.rollout_buffer.generator.get_state(),
+        "n_updates": learner._n_updates,
+    }
+    part = path.with_suffix(".part")
+    torch.save(parts, part)
+    part.replace(path)
+
+
+def load_checkpoint(learner: DevicePPO, path: Path) -> int:
+    """Restores a checkpoint that `save_checkpoint` wrote (read without unpickling code). Returns updates done."""
+    parts = torch.load(path, map_location=learner.device, weights_only=True)
+    learner.num_timesteps = parts["steps"]
+    learner.reward_scale = parts["reward_scale"]
+    learner._n_updates = parts["n_updates"]
+    learner.policy.load_state_dict(parts["policy"])
+    learner.policy.optimizer.load_state_dict(parts["optimizer"])
+    learner.episodes.load_state_dict(parts["episodes"])
+    learner.rollout_buffer.generator.set_state(parts["order"].cpu())
+    return int(parts["updates"])
+
+
+def _reward_scale(rewards: Tensor, gamma: float) -> float:
+    """Brings returns to order 1, so that value and policy gradients share one clipping norm."""
+    horizon = 1.0 / (1.0 - gamma)
+    typical = max(float(rewards.mean().abs()) * horizon, float(rewards.std()) * horizon**0.5, 1e-8)
+    return 1.0 / typical
+
+
+def _actor_on_cpu(learner: DevicePPO) -> Actor:
+    return learner.policy.chosen_actor().cpu()

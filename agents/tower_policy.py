@@ -1,0 +1,126 @@
+"""The actor and its critic behind SB3's policy interface, for PPO on flat observation vectors."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+import torch
+from gymnasium import spaces
+from sb3_contrib.common.maskable.policies import MaskableActorCriticPolicy
+from torch import Tensor, nn
+
+from policies.actor import Actor, ActorSpec
+
+
+class TowerPolicy(MaskableActorCriticPolicy):
+    """Two-tower actor with a separate critic that alone sees how much of the horizon is left.
+
+    The actor cannot see the time left, because nobody who serves it knows it. Observation vectors are as
+    `envs.episodes.Episodes.vector` lays them out.
+
+    Args:
+        observation_space, action_space, lr_schedule: from SB3.
+        spec: `ActorSpec` as a dict.
+        contents: encoded contents as nested lists, shape [K, Fx].
+        critic_width: hidden width of the critic.
+    """
+
+    def __init__(
+        self,
+        observation_space: spaces.Space[Any],
+        action_space: spaces.Discrete,
+        lr_schedule: Any,
+        spec: dict[str, Any],
+        contents: list[list[float]],
+        critic_width: int = 64,
+        **kwargs: Any,
+    ) -> None:
+        self.spec = ActorSpec(**spec)
+        self.content_rows = contents
+        self.critic_width = critic_width
+        super().__init__(observation_space, action_space, lr_schedule, **kwargs)
+
+    def _build(self, lr_schedule: Any) -> None:
+        spec, width = self.spec, self.critic_width
+        self.actor = Actor(spec)
+        pooled = 3 * spec.candidates
+        self.critic = nn.Sequential(
+            nn.Linear(spec.customers + spec.state + 1 + pooled, width),
+            nn.Tanh(),
+            nn.Linear(width, width),
+            nn.Tanh(),
+            nn.Linear(width, 1),
+        )
+        contents = torch.tensor(self.content_rows, dtype=torch.float32).view(-1, spec.contents)
+        self.register_buffer("contents", contents)
+        parameters = [*self.actor.parameters(), *self.critic.parameters()]
+        self.optimizer = torch.optim.Adam(parameters, lr=lr_schedule(1), eps=1e-5)
+
+    def _get_constructor_parameters(self) -> dict[str, Any]:
+        return super()._get_constructor_parameters() | {
+            "spec": asdict(self.spec),
+            "contents": self.content_rows,
+            "critic_width": self.critic_width,
+        }
+
+    def _split(self, vectors: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        spec = self.spec
+        customers, state, remaining, candidates = vectors.split(
+            [spec.customers, spec.state, 1, vectors.shape[1] - spec.customers - spec.state - 1], dim=1
+        )
+        return customers, state, remaining, candidates.view(len(vectors), -1, spec.candidates)
+
+    def log_probabilities(self, vectors: Tensor, masks: Any) -> Tensor:
+        """Log-probabilities of all decisions, -inf where masked. Shape [B, 1 + K]."""
+        customers, state, _, candidates = self._split(vectors)
+        logits = self.actor(customers, state, self.contents, candidates)
+        if masks is not None:
+            allowed = torch.as_tensor(masks, dtype=torch.bool, device=logits.device).view_as(logits)
+            logits = logits.masked_fill(~allowed, -1e9)
+        return logits.log_softmax(dim=1)
+
+    def predict_values(self, obs: Tensor) -> Tensor:
+        """Value of each observation vector. Shape [B, 1]."""
+        customers, state, remaining, candidates = self._split(obs)
+        pooled = torch.cat([candidates.mean(1), candidates.amax(1), candidates.amin(1)], dim=1)
+        value: Tensor = self.critic(torch.cat([customers, state, remaining, pooled], dim=1))
+        return value
+
+    def forward(
+        self, obs: Tensor, deterministic: bool = False, action_masks: Any = None
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Decisions [B], values [B, 1] and log-probabilities [B]."""
+        log_probs = self.log_probabilities(obs, action_masks)
+        if deterministic:
+            actions = log_probs.argmax(dim=1)
+        else:
+            actions = torch.multinomial(log_probs.exp(), 1).squeeze(1)
+        return actions, self.predict_values(obs), log_probs.gather(1, actions.unsqueeze(1)).squeeze(1)
+
+    def evaluate_actions(
+        self, obs: Tensor, actions: Tensor, action_masks: Any = None
+    ) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Values [B, 1], log-probabilities [B] of `actions`, and entropies [B]."""
+        log_probs = self.log_probabilities(obs, action_masks)
+        entropy = -(log_probs.exp() * log_probs.clamp(min=-1e6)).sum(dim=1)
+        return self.predict_values(obs), log_probs.gather(1, actions.view(-1, 1)).squeeze(1), entropy
+
+    def _predict(self, observation: Tensor, deterministic: bool = False, action_masks: Any = None) -> Tensor:
+        return self.forward(observation, deterministic, action_masks)[0]
+
+    def set_training_mode(self, mode: bool) -> None:
+        """Nothing here behaves differently in training."""
+        self.training = mode
+
+    def chosen_actor(self) -> Actor:
+        """A copy of the actor that serves without SB3."""
+        actor = Actor(self.spec)
+        actor.load_state_dict(self.actor.state_dict())
+        return actor
+
+    def obs_to_tensor(self, observation: Any) -> tuple[Tensor, bool]:
+        """Observation vectors as a batch on the policy's device, and whether they were one already."""
+        batch = np.asarray(observation, dtype=np.float32)
+        return torch.as_tensor(np.atleast_2d(batch), device=self.device), batch.ndim == 2

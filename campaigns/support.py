@@ -1,0 +1,79 @@
+"""What the log knows: limits on frequency and repetition beyond which nothing was ever tried.
+
+A learned market extrapolates there, and an agent would go where the extrapolation is kindest. The limits are
+guardrails like any other, so that training, markets and serving mask by the same function.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import torch
+
+from campaigns.audience import Catalogue, Population
+from campaigns.clock import SlotClock
+from campaigns.grid import DecisionGrid
+from campaigns.guardrails import Guardrails
+from campaigns.history import HOLD, NEVER, RECENT, SEND, sends_within
+from campaigns.replay import replay
+
+
+def fit_support(
+    grid: DecisionGrid, population: Population, catalogue: Catalogue, clock: SlotClock, quantile: float = 0.975
+) -> Guardrails:
+    """Limits within which the log's own sends lie.
+
+    Args:
+        grid, population, catalogue, clock: of one log.
+        quantile: share of the log's sends that each limit admits.
+    Returns:
+        Guardrails named `support` without quiet hours and holdout: caps at the `quantile` of what customers had
+        received in the day and week up to and including a send, spacings at the 1 - `quantile` of the hours
+        since their last send, and since their last send of the same content.
+    """
+    per_day = clock.slots_per_day
+    in_day, in_week, since_send, since_content = [], [], [], []
+    for step in replay(grid, population, catalogue, clock):
+        rows = torch.nonzero((step.decision > HOLD) & (step.decision <= len(catalogue))).squeeze(1)
+        if not len(rows):
+            continue
+        past, slot = step.observation.history.take(rows), step.observation.slot[rows]
+        in_day.append(1 + sends_within(past, slot, per_day))
+        in_week.append(1 + sends_within(past, slot, 7 * per_day))
+        last = past.last[:, SEND]
+        since_send.append((slot - last)[last != NEVER])
+        same = past.content_last.gather(1, (step.decision[rows] - 1).unsqueeze(1)).squeeze(1)
+        since_content.append((slot - same)[same != NEVER])
+    if not in_day:
+        return Guardrails("support", 0, 0, 0, 0, 0.0, 0.0, 0.0)
+
+    def limit(parts: list[torch.Tensor], share: float) -> float:
+        values = torch.cat(parts).double().numpy()
+        return float(np.quantile(values, share, method="nearest")) if len(values) else 0.0
+
+    return Guardrails(
+        name="support",
+        quiet_from=0,
+        quiet_until=0,
+        max_per_day=min(RECENT, int(limit(in_day, quantile))),
+        max_per_week=min(RECENT, int(limit(in_week, quantile))),
+        spacing_hours=limit(since_send, 1 - quantile) * clock.slot_hours,
+        content_spacing_hours=limit(since_content, 1 - quantile) * clock.slot_hours,
+        holdout=0.0,
+    )
+
+
+def narrowed(guardrails: Guardrails, support: Guardrails) -> Guardrails:
+    """The guardrails and the limits of support together: the stricter of each rule."""
+
+    def cap(a: int, b: int) -> int:
+        return min(a, b) if a and b else a or b
+
+    return replace(
+        guardrails,
+        max_per_day=cap(guardrails.max_per_day, support.max_per_day),
+        max_per_week=cap(guardrails.max_per_week, support.max_per_week),
+        spacing_hours=max(guardrails.spacing_hours, support.spacing_hours),
+        content_spacing_hours=max(guardrails.content_spacing_hours, support.content_spacing_hours),
+    )

@@ -1,0 +1,179 @@
+"""The learned market: customers whose answers come from a fitted network and whose clocks are rules.
+
+Only responses are learned. History, calendar, consent and guardrails are the product's own definitions, so a
+market's state is exactly what a replay of its log gives back.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+from propensity.model import PropensityModel
+from propensity.response import NOISE_COLUMNS, draw
+from torch import Tensor
+
+from campaigns import history as past
+from campaigns.audience import Catalogue, Population
+from campaigns.clock import SlotClock
+from campaigns.guardrails import Guardrails
+from campaigns.history import HOLD, History
+from campaigns.observation import Calendar, Observation, make_calendar, observe
+from envs.world import Outcome, happenings
+
+
+@dataclass(frozen=True)
+class MarketState:
+    """N customers in the middle of an episode.
+
+    Attributes:
+        history: what is known of them.
+        slot: the slot to be decided. Shape [N], int64.
+        member: ensemble member in which each customer lives for the episode. Shape [N], int64.
+        population: the N customers.
+        projected: their features through the networks' first layers, computed once an episode.
+    """
+
+    history: History
+    slot: Tensor
+    member: Tensor
+    population: Population
+    projected: Tensor
+
+    def __len__(self) -> int:
+        return int(self.slot.shape[0])
+
+    def where(self, mask: Tensor, other: MarketState) -> MarketState:
+        """`other` where `mask` [N], else this state."""
+        people, theirs = self.population, other.population
+        column = mask.unsqueeze(1)
+        return MarketState(
+            self.history.where(mask, other.history),
+            torch.where(mask, other.slot, self.slot),
+            torch.where(mask, other.member, self.member),
+            Population(
+                torch.where(column, theirs.features, people.features),
+                torch.where(mask, theirs.zone, people.zone),
+                torch.where(column, theirs.consent, people.consent),
+                torch.where(mask, theirs.holdout, people.holdout),
+                people.zones,
+            ),
+            torch.where(column, other.projected, self.projected),
+        )
+
+
+@dataclass(frozen=True)
+class Market:
+    """A world made of one fitted network and a pool of customers.
+
+    Attributes:
+        model: the fitted network.
+        pool: customers that episodes draw from, nobody held out.
+        catalogue: the K contents.
+        clock: the grid.
+        guardrails: what a policy may do here, already narrowed by what the log supports.
+        first_slot: slot in which an episode starts.
+        calendar: the customers' clocks from `first_slot` on.
+        pessimism: lambda, by which E[value] is lowered in units of its spread across members; 0 in worlds that judge.
+        start: histories of the pool's customers at an episode's start; nothing known by default.
+    """
+
+    model: PropensityModel
+    pool: Population
+    catalogue: Catalogue
+    clock: SlotClock
+    guardrails: Guardrails
+    first_slot: int
+    calendar: Calendar
+    pessimism: float = 0.0
+    start: History | None = None
+
+    @property
+    def noise_columns(self) -> int:
+        """M, uniforms a customer and slot."""
+        return NOISE_COLUMNS
+
+    def begin(self, customers: Tensor, generator: torch.Generator) -> MarketState:
+        """An episode's start for the pool's customers at `customers`; each is given one member at random."""
+        device = customers.device
+        member = torch.randint(
+            self.model.spec.members, customers.shape, generator=generator, device=generator.device
+        ).to(device)
+        people = self.pool.take(customers)
+        history = (
+            past.start(len(customers), self.catalogue, device) if self.start is None else self.start.take(customers)
+        )
+        slot = torch.full_like(customers, self.first_slot)
+        return MarketState(history, slot, member, people, self.model.project_customers(people.features))
+
+    def population_of(self, state: MarketState) -> Population:
+        """The N customers of the state."""
+        return state.population
+
+    def observe(self, state: MarketState) -> Observation:
+        """What a policy may see before it decides."""
+        return observe(
+            state.history, state.slot, self.calendar, state.population, self.catalogue, self.clock, self.guardrails
+        )
+
+    def step(
+        self, state: MarketState, decision: Tensor, noise: Tensor, seen: Observation | None = None
+    ) -> tuple[MarketState, Outcome]:
+        """One slot; see `envs.world.World.step`.
+
+        Args:
+            state, decision, noise: as there.
+            seen: this state's observation, where the caller has it already.
+        """
+        seen = self.observe(state) if seen is None else seen
+        reachable = (state.population.consent & ~state.history.opted_out)[:, self.catalogue.channel]
+        content = (decision - 1).clamp(min=0)
+        sent = (decision > HOLD) & reachable.gather(1, content.unsqueeze(1)).squeeze(1)
+        decision = torch.where(sent, decision, HOLD)
+
+        response = self.model.respond(
+            state.population.features,
+            seen.state,
+            self.catalogue.features[content],
+            seen.candidate(content),
+            sent,
+            member=state.member,
+            projected=state.projected,
+        )
+        drawn = draw(response, noise)
+        expected_value = response.expected_value
+        outcome = Outcome(
+            drawn.opened,
+            drawn.clicked,
+            drawn.visited,
+            drawn.purchased,
+            drawn.unsubscribed,
+            drawn.value,
+            expected_value,
+            response.opened,
+            response.clicked,
+            response.visited,
+            response.purchase,
+            response.unsubscribe,
+        )
+        history = past.record_decision(state.history, decision, state.slot, seen.daypart, self.catalogue)
+        history = past.record_happenings(
+            history, happenings(outcome, decision), state.slot, seen.daypart, self.catalogue
+        )
+        return replace(state, history=history, slot=state.slot + 1), outcome
+
+
+def make_market(
+    model: PropensityModel,
+    pool: Population,
+    catalogue: Catalogue,
+    clock: SlotClock,
+    guardrails: Guardrails,
+    first_slot: int,
+    slots: int,
+    pessimism: float = 0.0,
+    start: History | None = None,
+) -> Market:
+    """A market whose episodes run for at most `slots` slots from `first_slot`; see `Market` for the rest."""
+    calendar = make_calendar(clock, pool.zones, first_slot, slots + 1, pool.features.device)
+    return Market(model, pool.without_holdout(), catalogue, clock, guardrails, first_slot, calendar, pessimism, start)
