@@ -1,0 +1,277 @@
+"""Fits a network to a log's decisions: weighted likelihood, bootstrapped by customer, stopped early on others."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from campaigns.audience import Catalogue, Population
+from campaigns.errors import CampaignError
+from campaigns.history import HOLD
+from campaigns.replay import DecisionRows
+from propensity.calibration import fit_calibration
+from propensity.model import OUTCOME_OF, PropensityModel
+from propensity.network import HEADS, NetworkSpec, PropensityNetwork
+
+VALUE_WEIGHT = 0.1
+"""Weight of the value head's squared error (in training standard deviations) beside the log losses."""
+
+
+@dataclass(frozen=True)
+class FitSettings:
+    """How a network is fitted.
+
+    Attributes:
+        members: ensemble members that share the weights.
+        width: hidden units of a layer.
+        epochs: passes over the rows at most.
+        batch_size: rows in a minibatch.
+        learning_rate: at the start; falls to zero by a cosine.
+        weight_decay: of AdamW.
+        patience: epochs without a better validation loss before stopping.
+        validation_share: share of the customers that stop the training and calibrate.
+        hold_share: share of the uneventful holds that is kept (weighted up).
+    """
+
+    members: int = 4
+    width: int = 64
+    epochs: int = 12
+    batch_size: int = 4096
+    learning_rate: float = 3e-3
+    weight_decay: float = 1e-2
+    patience: int = 3
+    validation_share: float = 0.15
+    hold_share: float = 0.1
+
+
+@dataclass(frozen=True)
+class FitTables:
+    """Rows as the loss reads them; NaN outcomes have weight 0. All of length R.
+
+    Attributes:
+        customers: row of the population. int64.
+        state, contents, candidate: inputs. [R, F].
+        sent: bool.
+        weight: rows of the log that each stands for.
+        outcome: by name, NaN replaced by 0. float32.
+        known: by name, whether the outcome is known. bool.
+        value: in units of `value_unit`.
+        value_unit: standard deviation of purchases' values, in currency.
+    """
+
+    customers: Tensor
+    state: Tensor
+    contents: Tensor
+    candidate: Tensor
+    sent: Tensor
+    weight: Tensor
+    outcome: dict[str, Tensor]
+    known: dict[str, Tensor]
+    value_unit: float
+
+
+def fit_tables(rows: DecisionRows, catalogue: Catalogue) -> FitTables:
+    """Prepares rows for the loss.
+
+    Raises:
+        CampaignError: where there is nothing to learn from.
+    """
+    if not len(rows):
+        raise CampaignError("decisions: no labelled decision is left to learn from; check data.attribution_hours.")
+    sent = rows.decision > HOLD
+    listed = rows.decision <= len(catalogue)
+    content = (rows.decision - 1).clamp(0, len(catalogue) - 1)
+    outcome, known = {}, {}
+    for name, values in rows.outcomes.items():
+        known[name] = ~values.isnan() & listed
+        outcome[name] = values.nan_to_num()
+    value_unit = 1.0
+    if "value" in outcome and "purchased" in outcome:
+        spent = outcome["value"][(outcome["purchased"] > 0) & known["value"]]
+        if len(spent) > 1:
+            value_unit = max(float(spent.std()), 1e-6)
+    return FitTables(
+        rows.customer,
+        rows.state,
+        catalogue.features[content] * sent.unsqueeze(1),
+        rows.candidate,
+        sent,
+        rows.weight,
+        outcome,
+        known,
+        value_unit,
+    )
+
+
+def fit_network(
+    rows: DecisionRows,
+    population: Population,
+    catalogue: Catalogue,
+    settings: FitSettings,
+    seed: int,
+    progress: Callable[[int, float], None] | None = None,
+) -> PropensityModel:
+    """Fits an ensemble.
+
+    Every member weighs every customer by a Poisson(1) draw of its own, which is a customer bootstrap; a share of
+    the customers is set aside to stop the training and to calibrate.
+
+    Args:
+        rows: labelled decisions; their customers are the training customers.
+        population, catalogue: of the same log.
+        settings: how.
+        seed: the same seed gives the same model on the CPU.
+        progress: called with epochs done and the validation loss.
+    Returns:
+        The calibrated model, on the rows' device.
+    """
+    device = rows.state.device
+    tables = fit_tables(rows, catalogue)
+    generator = torch.Generator().manual_seed(seed)
+    torch.manual_seed(seed)
+    spec = NetworkSpec(
+        population.features.shape[1],
+        rows.state.shape[1],
+        catalogue.features.shape[1],
+        rows.candidate.shape[1],
+        settings.members,
+        settings.width,
+    )
+    network = PropensityNetwork(spec).to(device)
+    known = frozenset(head for head, name in OUTCOME_OF.items() if name in tables.outcome)
+    _start_at_base_rates(network, tables)
+
+    customers = rows.customer.unique()
+    order = customers[torch.randperm(len(customers), generator=generator)]
+    held = torch.zeros(len(population), dtype=torch.bool)
+    held[order[: max(1, round(settings.validation_share * len(customers)))]] = True
+    validation_rows = torch.nonzero(held[rows.customer]).squeeze(1)
+    training_rows = torch.nonzero(~held[rows.customer]).squeeze(1)
+    if not len(training_rows):
+        validation_rows = training_rows = torch.arange(len(rows))
+    bootstrap = torch.poisson(torch.ones(len(population), settings.members), generator=generator).to(device)
+
+    optimizer = torch.optim.AdamW(
+        network.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay, foreach=True
+    )
+    batches = -(-len(training_rows) // settings.batch_size)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, settings.epochs * batches)
+    best, best_weights, stale = float("inf"), network.state_dict(), 0
+    for epoch in range(settings.epochs):
+        network.train()
+        for batch in training_rows[torch.randperm(len(training_rows), generator=generator)].split(settings.batch_size):
+            optimizer.zero_grad(set_to_none=True)
+            outputs = _outputs(network, tables, population, batch)
+            losses = _losses(outputs, tables, batch, bootstrap[tables.customers[batch]])
+            total = torch.stack(list(losses.values())).sum()
+            total.backward()  # type: ignore[no-untyped-call]
+            nn.utils.clip_grad_norm_(network.parameters(), 1.0)
+            optimizer.step()
+            schedule.step()
+        loss = validation_loss(network, tables, population, validation_rows)
+        if not torch.isfinite(torch.tensor(loss)):
+            raise CampaignError(f"propensity: the loss became {loss} in epoch {epoch + 1}; lower the learning rate.")
+        if progress is not None:
+            progress(epoch + 1, loss)
+        if loss < best - 1e-5:
+            best, stale = loss, 0
+            best_weights = {name: value.clone() for name, value in network.state_dict().items()}
+        else:
+            stale += 1
+            if stale >= settings.patience:
+                break
+    network.load_state_dict(best_weights)
+    network.eval()
+    with torch.no_grad():
+        outputs = _outputs(network, tables, population, validation_rows)
+    return PropensityModel(network, fit_calibration(outputs, tables, validation_rows), known)
+
+
+@torch.no_grad()
+def validation_loss(network: PropensityNetwork, tables: FitTables, population: Population, rows: Tensor) -> float:
+    """Sum of the heads' losses on `rows`, averaged over members."""
+    network.eval()
+    outputs = _outputs(network, tables, population, rows)
+    ones = torch.ones(len(rows), network.spec.members, device=outputs.device)
+    return float(torch.stack(list(_losses(outputs, tables, rows, ones).values())).sum())
+
+
+def _outputs(network: PropensityNetwork, tables: FitTables, population: Population, rows: Tensor) -> Tensor:
+    projected = network.project_customers(population.features[tables.customers[rows]])
+    outputs: Tensor = network(
+        projected, tables.state[rows], tables.contents[rows], tables.candidate[rows], tables.sent[rows], None
+    )
+    return outputs
+
+
+def _losses(outputs: Tensor, tables: FitTables, rows: Tensor, bootstrap: Tensor) -> dict[str, Tensor]:
+    """Weighted loss of every head whose outcome is known; `outputs` [B, k, H], `bootstrap` [B, k]."""
+    head = dict(zip(HEADS, outputs.unbind(dim=-1), strict=True))
+    outcome = {name: values[rows] for name, values in tables.outcome.items()}
+    known = {name: values[rows] for name, values in tables.known.items()}
+    weight = tables.weight[rows]
+    zero = torch.zeros_like(weight)
+    bought = outcome.get("purchased", zero).unsqueeze(1)
+    sent = tables.sent[rows]
+    losses: dict[str, Tensor] = {}
+
+    def cross_entropy(name: str, logit: Tensor, column: str, among: Tensor | None) -> None:
+        if column not in outcome:
+            return
+        used = weight * known[column]
+        if among is not None:
+            used = used * among
+        each = F.binary_cross_entropy_with_logits(
+            logit, outcome[column].unsqueeze(1).expand_as(logit), reduction="none"
+        )
+        weights = used.unsqueeze(1) * bootstrap
+        losses[name] = (weights * each).sum() / weights.sum().clamp(min=1.0)
+
+    cross_entropy("purchase", head["purchase"], "purchased", None)
+    cross_entropy("visit", head["visit"] + bought * head["visit_bought"], "visited", None)
+    cross_entropy("unsubscribe", head["unsubscribe"], "unsubscribed", None)
+    cross_entropy("open", head["open"] + bought * head["open_bought"], "opened", sent)
+    clickable = sent & (outcome.get("opened", zero) > 0)
+    cross_entropy("click", head["click"] + bought * head["click_bought"], "clicked", clickable)
+    if "value" in outcome and "purchased" in outcome:
+        clicked = outcome.get("clicked", zero).unsqueeze(1)
+        mean = head["value"] + clicked * head["value_clicked"]
+        error = (mean - (outcome["value"] / tables.value_unit).unsqueeze(1)).square()
+        weights = (weight * known["value"] * (outcome["purchased"] > 0)).unsqueeze(1) * bootstrap
+        # Divided by the batch's rows rather than its few purchases, which would make the step noisy.
+        share = weights.sum().clamp(min=16.0)
+        losses["value"] = VALUE_WEIGHT * (weights * error).sum() / share
+    return losses
+
+
+def _start_at_base_rates(network: PropensityNetwork, tables: FitTables) -> None:
+    """Sets the heads' biases to the log's base rates, so that training starts where a constant model ends."""
+    with torch.no_grad():
+        for head, column in OUTCOME_OF.items():
+            if column not in tables.outcome:
+                continue
+            used = tables.weight * tables.known[column]
+            if head in {"open", "click"}:
+                used = used * tables.sent
+            if head == "click" and "opened" in tables.outcome:
+                used = used * (tables.outcome["opened"] > 0)
+            rate = float((used * tables.outcome[column]).sum() / used.sum().clamp(min=1.0))
+            logit = float(torch.logit(torch.tensor(min(max(rate, 1e-6), 1 - 1e-6))))
+            _set_bias(network, head, logit)
+        if "value" in tables.outcome and "purchased" in tables.outcome:
+            spent = tables.outcome["value"][(tables.outcome["purchased"] > 0) & tables.known["value"]]
+            if len(spent):
+                _set_bias(network, "value", float(spent.mean()) / tables.value_unit)
+
+
+def _set_bias(network: PropensityNetwork, head: str, value: float) -> None:
+    from propensity.network import BASE
+
+    if head in BASE:
+        network.base.head_shift[:, BASE.index(head)] = value
+    else:
+        network.response.head_shift[:, HEADS.index(head)] = value

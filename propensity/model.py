@@ -1,0 +1,201 @@
+"""A fitted network with its calibration: what markets, policies and reports ask."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from propensity.network import HEADS, NetworkSpec, PropensityNetwork
+from propensity.response import Response
+
+CALIBRATED = ("purchase", "visit", "unsubscribe", "open", "click")
+"""Heads with a calibration of their own, in the order of `Calibration.slope`."""
+
+OUTCOME_OF = {
+    "purchase": "purchased",
+    "visit": "visited",
+    "unsubscribe": "unsubscribed",
+    "open": "opened",
+    "click": "clicked",
+}
+"""The log's column for each head."""
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """One slope and offset a head, shared by all decisions, members and customers (Platt 1999).
+
+    Attributes:
+        slope, offset: of the logits. Shape [5], in the order of CALIBRATED.
+        value_scale: currency of one unit of the value head, with its calibration.
+        residuals: table of value residuals of mean 0. Shape [Q].
+        floor: see `Response.floor`.
+    """
+
+    slope: Tensor
+    offset: Tensor
+    value_scale: float
+    residuals: Tensor
+    floor: float
+
+
+@dataclass(frozen=True)
+class PropensityModel:
+    """A fitted network.
+
+    Attributes:
+        network: in evaluation mode.
+        calibration: of its heads.
+        known: heads whose outcome the log has; the others answer 0.
+        spec: sizes.
+    """
+
+    network: PropensityNetwork
+    calibration: Calibration
+    known: frozenset[str]
+    spec: NetworkSpec = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "spec", self.network.spec)
+
+    @torch.no_grad()
+    def project_customers(self, customers: Tensor) -> Tensor:
+        """First-layer products of customers' features [N, Fu], to be kept for an episode."""
+        return self.network.project_customers(customers)
+
+    @torch.no_grad()
+    def respond(
+        self,
+        customers: Tensor,
+        state: Tensor,
+        contents: Tensor,
+        candidate: Tensor,
+        sent: Tensor,
+        member: Tensor | None = None,
+        projected: Tensor | None = None,
+    ) -> Response:
+        """What N decisions would bring.
+
+        Args:
+            customers: encoded customers. Shape [N, Fu].
+            state: state features. Shape [N, Fs].
+            contents: encoded attributes of what is sent. Shape [N, Fx]; ignored on hold.
+            candidate: its candidate-relative features. Shape [N, Fc]; ignored on hold.
+            sent: Shape [N], bool.
+            member: the ensemble member to ask for each row, shape [N], int64; None averages the members'
+                probabilities.
+            projected: `project_customers(customers)`, where it is at hand.
+        """
+        kept = self.network.project_customers(customers) if projected is None else projected
+        outputs = self.network(kept, state, contents, candidate, sent, member)
+        response = self._response(outputs, sent)
+        return response if member is not None else _mean(response)
+
+    @torch.no_grad()
+    def respond_members(
+        self, customers: Tensor, state: Tensor, contents: Tensor, candidate: Tensor, sent: Tensor
+    ) -> Response:
+        """As `respond`, every member's answer on its own. Shapes [N, k]."""
+        projected = self.network.project_customers(customers)
+        return self._response(self.network(projected, state, contents, candidate, sent, None), sent)
+
+    def _response(self, outputs: Tensor, sent: Tensor) -> Response:
+        logits = dict(zip(HEADS, outputs.unbind(dim=-1), strict=True))
+        gate = sent.view(-1, *[1] * (outputs.dim() - 2)).to(outputs.dtype)
+        calibration = self.calibration
+
+        def probability(head: str, shift: str | None = None) -> Tensor:
+            logit = logits[head] if shift is None else logits[head] + logits[shift]
+            if head not in self.known:
+                return torch.zeros_like(logit)
+            index = CALIBRATED.index(head)
+            return torch.sigmoid(calibration.slope[index] * logit + calibration.offset[index])
+
+        value = logits["value"] * calibration.value_scale
+        return Response(
+            probability("purchase"),
+            gate * probability("open", "open_bought"),
+            gate * probability("open"),
+            gate * probability("click", "click_bought"),
+            gate * probability("click"),
+            probability("visit", "visit_bought"),
+            probability("visit"),
+            probability("unsubscribe"),
+            value,
+            value + gate * logits["value_clicked"] * calibration.value_scale,
+            calibration.residuals,
+            calibration.floor,
+        )
+
+    def to(self, device: torch.device | str) -> PropensityModel:
+        """The same model on another device."""
+        c = self.calibration
+        moved = Calibration(c.slope.to(device), c.offset.to(device), c.value_scale, c.residuals.to(device), c.floor)
+        network = PropensityNetwork(self.spec).to(device)
+        network.load_state_dict(self.network.state_dict())
+        return PropensityModel(network.eval(), moved, self.known)
+
+    def settings(self) -> dict[str, Any]:
+        """JSON-able part."""
+        return {
+            "spec": asdict(self.spec),
+            "known": sorted(self.known),
+            "value_scale": self.calibration.value_scale,
+            "floor": self.calibration.floor,
+        }
+
+    def tensors(self) -> dict[str, Tensor]:
+        """The rest, by name."""
+        weights = {f"network.{k}": v.detach().cpu().contiguous() for k, v in self.network.state_dict().items()}
+        c = self.calibration
+        return weights | {"slope": c.slope.cpu(), "offset": c.offset.cpu(), "residuals": c.residuals.cpu()}
+
+    @staticmethod
+    def restore(settings: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> PropensityModel:
+        """The inverse of `settings` and `tensors`."""
+        network = PropensityNetwork(NetworkSpec(**settings["spec"]))
+        prefix = "network."
+        network.load_state_dict({k[len(prefix) :]: v for k, v in tensors.items() if k.startswith(prefix)})
+        calibration = Calibration(
+            tensors["slope"], tensors["offset"], settings["value_scale"], tensors["residuals"], settings["floor"]
+        )
+        return PropensityModel(network.eval(), calibration, frozenset(settings["known"]))
+
+    def digest(self) -> str:
+        """A short hash of everything fitted."""
+        sha = hashlib.sha256()
+        for name, tensor in sorted(self.tensors().items()):
+            sha.update(name.encode())
+            sha.update(tensor.numpy().tobytes())
+        return sha.hexdigest()[:12]
+
+
+def _mean(response: Response) -> Response:
+    """Averages members (dim 1) so that purchase, marginals and expected value are the members' means."""
+    purchase = response.purchase.mean(dim=1)
+    bought, not_bought = response.purchase, 1 - response.purchase
+
+    def given(weight: Tensor, probability: Tensor) -> Tensor:
+        return (weight * probability).sum(dim=1) / weight.sum(dim=1).clamp(min=1e-12)
+
+    open_bought, open_not = bought * response.open_if_bought, not_bought * response.open_if_not
+    click = bought * response.open_if_bought * response.click_if_bought
+    return Response(
+        purchase,
+        given(bought, response.open_if_bought),
+        given(not_bought, response.open_if_not),
+        given(open_bought, response.click_if_bought),
+        given(open_not, response.click_if_not),
+        given(bought, response.visit_if_bought),
+        given(not_bought, response.visit_if_not),
+        response.unsubscribe.mean(dim=1),
+        given(bought - click, response.value_unclicked),
+        given(click, response.value_clicked),
+        response.residuals,
+        response.floor,
+    )
