@@ -23,8 +23,8 @@ from campaigns.features import CANDIDATE_FEATURES, STATE_FEATURES
 from campaigns.objective import Objective
 from envs.episodes import Episodes
 from envs.market import Market
-from evaluation.rollout import sample
 from policies.actor import Actor, ActorChooser, ActorSpec
+from policies.chooser import sample
 
 
 @dataclass(frozen=True)

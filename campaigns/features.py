@@ -12,7 +12,7 @@ from torch import Tensor
 
 from campaigns.audience import Catalogue
 from campaigns.clock import DAYPARTS, MINUTES_PER_DAY
-from campaigns.history import CLICK, NEVER, OPEN, ORGANIC, PURCHASE, SEND, VISIT, History, sends_within
+from campaigns.history import CLICK, NEVER, OPEN, ORGANIC, PURCHASE, REPEATS, SEND, VISIT, History, sends_within
 
 FAR_HOURS = 28 * 24
 """Beyond four weeks, and for what never happened, recency counts as this many hours."""
@@ -36,8 +36,14 @@ STATE_FEATURES = (
 CANDIDATE_FEATURES = (
     "hours since content",
     "content never sent",
-    "content sends",
+    "content sends in 3 days",
+    "content sends in 7 days",
+    "content sends in 14 days",
+    "content sends in 28 days",
     "hours since category",
+    "category sends in 3 days",
+    "category sends in 7 days",
+    "category sends in 14 days",
     "category sends",
     "category open rate, relative",
     "category click rate",
@@ -138,28 +144,28 @@ def candidate_features(
         Columns as in CANDIDATE_FEATURES. Shape [N, K, Fc], or [N, Fc] where `content` is given. float32.
     """
     if content is None:
-        content_last, content_sends = history.content_last, history.content_sends
-        category = catalogue.category
-        category_last = history.category_last[:, category]
-        counts = history.category_counts[:, category].float()
+        content_recent = history.content_recent
+        category_recent = history.category_recent[:, catalogue.category]
+        counts = history.category_counts[:, catalogue.category].float()
     else:
-        column = content.unsqueeze(1)
-        content_last, content_sends = (
-            history.content_last.gather(1, column),
-            history.content_sends.gather(1, column),
-        )
-        category_column = catalogue.category[content].unsqueeze(1)
-        category_last = history.category_last.gather(1, category_column)
-        counts = history.category_counts.gather(1, category_column.unsqueeze(2).expand(-1, 1, 4)).float()
-    moment = slot.unsqueeze(1)
+        row = content.view(-1, 1, 1)
+        category = catalogue.category[content].view(-1, 1, 1)
+        content_recent = history.content_recent.gather(1, row.expand(-1, 1, REPEATS))
+        category_recent = history.category_recent.gather(1, category.expand(-1, 1, REPEATS))
+        counts = history.category_counts.gather(1, category.expand(-1, 1, 4)).float()
+    moment = slot.view(-1, 1, 1)
+    per_day = 24 // slot_hours
+    content_hours = _recency(moment, content_recent[..., :1], slot_hours).squeeze(-1)
+    category_hours = _recency(moment, category_recent[..., :1], slot_hours).squeeze(-1)
     total = history.total.float()
     open_rate = _rate(total[:, OPEN], total[:, SEND]).unsqueeze(1)
     features = torch.stack(
         [
-            _recency(moment, content_last, slot_hours),
-            (content_last == NEVER).float(),
-            torch.log1p(content_sends.float()),
-            _recency(moment, category_last, slot_hours),
+            content_hours,
+            (content_recent[..., 0] == NEVER).float(),
+            *(_within(content_recent, moment - days * per_day) for days in (3, 7, 14, 28)),
+            category_hours,
+            *(_within(category_recent, moment - days * per_day) for days in (3, 7, 14)),
             torch.log1p(counts[..., 0]),
             _rate(counts[..., 1], counts[..., 0]) - open_rate,
             _rate(counts[..., 2], counts[..., 0]),
@@ -173,6 +179,10 @@ def candidate_features(
 def _recency(slot: Tensor, last: Tensor, slot_hours: int) -> Tensor:
     hours = ((slot - last) * slot_hours).clamp(0, FAR_HOURS).float()
     return torch.log1p(hours) / math.log1p(FAR_HOURS)
+
+
+def _within(recent: Tensor, since: Tensor) -> Tensor:
+    return (recent >= since).sum(dim=-1).float() / 2.0
 
 
 def _rate(successes: Tensor, tries: Tensor) -> Tensor:

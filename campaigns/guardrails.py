@@ -10,7 +10,7 @@ from torch import Tensor
 from campaigns.audience import Catalogue, Population
 from campaigns.clock import SlotClock
 from campaigns.errors import CampaignError
-from campaigns.history import RECENT, SEND, History, sends_within
+from campaigns.history import RECENT, REPEATS, SEND, History, repeats_within, sends_within
 
 
 @dataclass(frozen=True)
@@ -24,6 +24,8 @@ class Guardrails:
         max_per_week: sends in any 7 x 24 h; 0 = no cap.
         spacing_hours: least hours between two sends to one customer.
         content_spacing_hours: least hours between two sends of one content to one customer.
+        content_max_per_week: sends of one content to one customer in any 7 x 24 h; 0 = no cap.
+        content_max_per_month: the same in any 28 x 24 h.
         holdout: share of customers who are never sent anything, so that the programme itself can be measured.
     """
 
@@ -34,6 +36,8 @@ class Guardrails:
     max_per_week: int = 5
     spacing_hours: float = 12.0
     content_spacing_hours: float = 48.0
+    content_max_per_week: int = 2
+    content_max_per_month: int = 0
     holdout: float = 0.05
 
     def __post_init__(self) -> None:
@@ -45,6 +49,11 @@ class Guardrails:
                 raise CampaignError(
                     f"guardrails.{setting}={getattr(self, setting)}: must be 0 (no cap) to {RECENT} sends."
                 )
+        for setting in ("content_max_per_week", "content_max_per_month"):
+            if not 0 <= getattr(self, setting) <= REPEATS:
+                raise CampaignError(
+                    f"guardrails.{setting}={getattr(self, setting)}: must be 0 (no cap) to {REPEATS} sends."
+                )
         for setting in ("spacing_hours", "content_spacing_hours"):
             if getattr(self, setting) < 0:
                 raise CampaignError(f"guardrails.{setting} must not be negative.")
@@ -52,7 +61,7 @@ class Guardrails:
             raise CampaignError(f"guardrails.holdout={self.holdout}: must be a share from 0 to below 1.")
 
 
-NO_GUARDRAILS = Guardrails("none", 0, 0, 0, 0, 0.0, 0.0, 0.0)
+NO_GUARDRAILS = Guardrails("none", 0, 0, 0, 0, 0.0, 0.0, 0, 0, 0.0)
 """Drops all rules but consent and opt-out."""
 
 
@@ -80,21 +89,43 @@ def allowed_decisions(
     Returns:
         Shape [N, 1 + K], bool; column 0 is hold.
     """
+    customer = torch.ones_like(slot, dtype=torch.bool)
+    for blocked in customer_blocks(guardrails, history, slot, minute, population, clock).values():
+        customer = customer & ~blocked
     reachable = population.consent & ~history.opted_out  # [N, M]
-    customer = ~population.holdout & ~_in_quiet_time(guardrails, minute)
-    if guardrails.max_per_day:
-        customer &= sends_within(history, slot, clock.slots_per_day) < guardrails.max_per_day
-    if guardrails.max_per_week:
-        customer &= sends_within(history, slot, 7 * clock.slots_per_day) < guardrails.max_per_week
-    if guardrails.spacing_hours:
-        customer &= (slot - history.last[:, SEND]) * clock.slot_hours >= guardrails.spacing_hours
     content = reachable[:, catalogue.channel] & customer.unsqueeze(1)
     if guardrails.content_spacing_hours:
-        hours = (slot.unsqueeze(1) - history.content_last) * clock.slot_hours
+        hours = (slot.unsqueeze(1) - history.content_recent[..., 0]) * clock.slot_hours
         content = content & (hours >= guardrails.content_spacing_hours)
+    for cap, days in ((guardrails.content_max_per_week, 7), (guardrails.content_max_per_month, 28)):
+        if cap:
+            content = content & (repeats_within(history, slot, days * clock.slots_per_day) < cap)
     if eligible is not None:
         content = content & (eligible if eligible.dim() == 2 else eligible.unsqueeze(1))
     return torch.cat([torch.ones_like(content[:, :1]), content], dim=1)
+
+
+def customer_blocks(
+    guardrails: Guardrails, history: History, slot: Tensor, minute: Tensor, population: Population, clock: SlotClock
+) -> dict[str, Tensor]:
+    """Which customers no content may reach now, by the rule that says so. Arguments as for `allowed_decisions`.
+
+    Returns:
+        Masks of shape [N], bool, in the order in which rules are named as a reason.
+    """
+    blocks = {
+        "no_consent": ~population.consent.any(dim=1),
+        "opted_out": ~(population.consent & ~history.opted_out).any(dim=1),
+        "holdout": population.holdout,
+        "quiet_hours": _in_quiet_time(guardrails, minute),
+    }
+    if guardrails.max_per_day:
+        blocks["cap_day"] = sends_within(history, slot, clock.slots_per_day) >= guardrails.max_per_day
+    if guardrails.max_per_week:
+        blocks["cap_week"] = sends_within(history, slot, 7 * clock.slots_per_day) >= guardrails.max_per_week
+    if guardrails.spacing_hours:
+        blocks["spacing"] = (slot - history.last[:, SEND]) * clock.slot_hours < guardrails.spacing_hours
+    return blocks
 
 
 def _in_quiet_time(guardrails: Guardrails, minute: Tensor) -> Tensor:

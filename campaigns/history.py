@@ -27,6 +27,9 @@ NEVER = -(2**30)
 RECENT = 16
 """How many of the latest sends are remembered by their slot; caps beyond it are refused."""
 
+REPEATS = 5
+"""How many of the latest sends of each content, and of each category, are remembered by their slot."""
+
 SEND, OPEN, CLICK, VISIT, PURCHASE, ORGANIC = range(6)
 """Columns of `History.last` and `History.total`; organic: purchases in a slot without a send."""
 
@@ -41,9 +44,8 @@ class History:
         total: how often each happened. Shape [N, 6], int32.
         unopened: sends since the last open. Shape [N], int32.
         recent: slots of the latest sends, a ring written at `total sends mod RECENT`. Shape [N, RECENT], int32.
-        content_last: slot of the latest send of each content. Shape [N, K], int32.
-        content_sends: sends of each content. Shape [N, K], int32.
-        category_last: slot of the latest send of each category. Shape [N, C], int32.
+        content_recent: slots of the latest sends of each content, latest first. Shape [N, K, REPEATS], int32.
+        category_recent: the same of each category. Shape [N, C, REPEATS], int32.
         category_counts: sends, opens, clicks, purchases by category. Shape [N, C, 4], int32.
         daypart_counts: sends and opens by the customer's own daypart. Shape [N, 4, 2], int32.
         opted_out: channels closed for good by an unsubscribe. Shape [N, M], bool.
@@ -54,9 +56,8 @@ class History:
     total: Tensor
     unopened: Tensor
     recent: Tensor
-    content_last: Tensor
-    content_sends: Tensor
-    category_last: Tensor
+    content_recent: Tensor
+    category_recent: Tensor
     category_counts: Tensor
     daypart_counts: Tensor
     opted_out: Tensor
@@ -124,9 +125,8 @@ def start(customers: int, catalogue: Catalogue, device: torch.device | str = "cp
         total=zeros(6),
         unopened=zeros(),
         recent=never(RECENT),
-        content_last=never(contents),
-        content_sends=zeros(contents),
-        category_last=never(categories),
+        content_recent=never(contents, REPEATS),
+        category_recent=never(categories, REPEATS),
         category_counts=zeros(categories, 4),
         daypart_counts=zeros(len(DAYPARTS), 2),
         opted_out=torch.zeros((customers, len(catalogue.channels)), dtype=torch.bool, device=device),
@@ -159,9 +159,8 @@ def record_decision(history: History, decision: Tensor, slot: Tensor, daypart: T
 
     position = (history.total[:, SEND] % RECENT).long().unsqueeze(1)
     recent = _write(history.recent, position, now, sent)
-    content_last = _write(history.content_last, content.unsqueeze(1), now, listed)
-    content_sends = history.content_sends.scatter_add(1, content.unsqueeze(1), listed_count.unsqueeze(1))
-    category_last = _write(history.category_last, category.unsqueeze(1), now, listed)
+    content_recent = _push(history.content_recent, content, now, listed)
+    category_recent = _push(history.category_recent, category, now, listed)
     return replace(
         history,
         first=first,
@@ -169,9 +168,8 @@ def record_decision(history: History, decision: Tensor, slot: Tensor, daypart: T
         total=total,
         unopened=history.unopened + sent_count,
         recent=recent,
-        content_last=content_last,
-        content_sends=content_sends,
-        category_last=category_last,
+        content_recent=content_recent,
+        category_recent=category_recent,
         category_counts=_count(history.category_counts, category, 0, listed_count),
         daypart_counts=_count(history.daypart_counts, daypart, 0, sent_count),
     )
@@ -228,10 +226,23 @@ def sends_within(history: History, slot: Tensor, slots: int) -> Tensor:
     return (history.recent >= (slot - slots).unsqueeze(1)).sum(dim=1)
 
 
+def repeats_within(history: History, slot: Tensor, slots: int) -> Tensor:
+    """Sends of each content in the `slots` slots before `slot`, at most REPEATS. Shape [N, K], int64."""
+    return (history.content_recent >= (slot - slots).view(-1, 1, 1)).sum(dim=2)
+
+
 def _write(table: Tensor, column: Tensor, value: Tensor, mask: Tensor) -> Tensor:
     """`table` [N, W] with `value` [N] written at `column` [N, 1] where `mask` [N]."""
     kept = table.gather(1, column).squeeze(1)
     return table.scatter(1, column, torch.where(mask, value, kept).unsqueeze(1))
+
+
+def _push(table: Tensor, group: Tensor, value: Tensor, mask: Tensor) -> Tensor:
+    """`table` [N, G, R] with `value` [N] put first at row `group` [N], the rest moved on, where `mask` [N]."""
+    row = group.view(-1, 1, 1).expand(-1, 1, table.shape[2])
+    kept = table.gather(1, row).squeeze(1)
+    moved = torch.cat([value.unsqueeze(1), kept[:, :-1]], dim=1)
+    return table.scatter(1, row, torch.where(mask.unsqueeze(1), moved, kept).unsqueeze(1))
 
 
 def _count(table: Tensor, group: Tensor, column: int, add: Tensor) -> Tensor:

@@ -222,8 +222,8 @@ def _clean_decisions(
         )
     decisions["slot"] = clock.slots(decisions["time"])
     order = np.lexsort((decisions["_row"], decisions["slot"], decisions["_user"]))
-    if (np.diff(decisions["_user"].to_numpy() * 0 + decisions["slot"].to_numpy()) < 0).any():
-        warnings.append("decisions: rows were not in order of time and customer; they were sorted.")
+    if (decisions.groupby("_user")["slot"].diff() < 0).any():
+        warnings.append("decisions: a customer's rows were not in order of time; they were sorted.")
     decisions = decisions.iloc[order]
     repeated = decisions.duplicated(["_user", "slot"])
     quarantine.add("decisions", "time", decisions.loc[repeated, "_row"], decisions.loc[repeated, "time"],

@@ -75,7 +75,12 @@ class DecisionRows:
 
 
 def replay(
-    grid: DecisionGrid, population: Population, catalogue: Catalogue, clock: SlotClock, history: History | None = None
+    grid: DecisionGrid,
+    population: Population,
+    catalogue: Catalogue,
+    clock: SlotClock,
+    history: History | None = None,
+    respect_eligible: bool = True,
 ) -> Iterator[ReplayStep]:
     """Goes through a log slot by slot.
 
@@ -83,6 +88,7 @@ def replay(
         grid: N customers by T slots.
         population, catalogue, clock: of the same log.
         history: what was known before the log; nothing by default.
+        respect_eligible: whether what the log calls ineligible is masked in the observations.
     Yields:
         What was known before each slot's decisions, and the decisions. Memory: one slot.
     """
@@ -91,7 +97,7 @@ def replay(
     nobody = torch.zeros(len(population), dtype=torch.bool)
     for column in range(grid.decision.shape[1]):
         slot = torch.full((len(population),), grid.first_slot + column, dtype=torch.int64)
-        eligible = torch.from_numpy(grid.eligible[:, column].copy())
+        eligible = torch.from_numpy(grid.eligible[:, column].copy()) if respect_eligible else None
         decision = torch.from_numpy(grid.decision[:, column].astype(np.int64))
         seen = observe(state, slot, calendar, population, catalogue, clock, NO_GUARDRAILS, eligible)
         yield ReplayStep(column, seen, decision)

@@ -14,8 +14,8 @@ import torch
 from campaigns.audience import Catalogue, Population
 from campaigns.clock import SlotClock
 from campaigns.grid import DecisionGrid
-from campaigns.guardrails import Guardrails
-from campaigns.history import HOLD, NEVER, RECENT, SEND, sends_within
+from campaigns.guardrails import NO_GUARDRAILS, Guardrails
+from campaigns.history import HOLD, NEVER, RECENT, REPEATS, SEND, repeats_within, sends_within
 from campaigns.replay import replay
 
 
@@ -29,11 +29,11 @@ def fit_support(
         quantile: share of the log's sends that each limit admits.
     Returns:
         Guardrails named `support` without quiet hours and holdout: caps at the `quantile` of what customers had
-        received in the day and week up to and including a send, spacings at the 1 - `quantile` of the hours
-        since their last send, and since their last send of the same content.
+        received, of anything and of the same content, up to and including a send; spacing at the 1 - `quantile`
+        of the hours since their last send.
     """
     per_day = clock.slots_per_day
-    in_day, in_week, since_send, since_content = [], [], [], []
+    in_day, in_week, since_send, week_of_content, month_of_content = [], [], [], [], []
     for step in replay(grid, population, catalogue, clock):
         rows = torch.nonzero((step.decision > HOLD) & (step.decision <= len(catalogue))).squeeze(1)
         if not len(rows):
@@ -43,10 +43,11 @@ def fit_support(
         in_week.append(1 + sends_within(past, slot, 7 * per_day))
         last = past.last[:, SEND]
         since_send.append((slot - last)[last != NEVER])
-        same = past.content_last.gather(1, (step.decision[rows] - 1).unsqueeze(1)).squeeze(1)
-        since_content.append((slot - same)[same != NEVER])
+        content = (step.decision[rows] - 1).unsqueeze(1)
+        week_of_content.append(1 + repeats_within(past, slot, 7 * per_day).gather(1, content).squeeze(1))
+        month_of_content.append(1 + repeats_within(past, slot, 28 * per_day).gather(1, content).squeeze(1))
     if not in_day:
-        return Guardrails("support", 0, 0, 0, 0, 0.0, 0.0, 0.0)
+        return replace(NO_GUARDRAILS, name="support")
 
     def limit(parts: list[torch.Tensor], share: float) -> float:
         values = torch.cat(parts).double().numpy()
@@ -59,7 +60,9 @@ def fit_support(
         max_per_day=min(RECENT, int(limit(in_day, quantile))),
         max_per_week=min(RECENT, int(limit(in_week, quantile))),
         spacing_hours=limit(since_send, 1 - quantile) * clock.slot_hours,
-        content_spacing_hours=limit(since_content, 1 - quantile) * clock.slot_hours,
+        content_spacing_hours=0.0,
+        content_max_per_week=min(REPEATS, int(limit(week_of_content, quantile))),
+        content_max_per_month=min(REPEATS, int(limit(month_of_content, quantile))),
         holdout=0.0,
     )
 
@@ -76,4 +79,6 @@ def narrowed(guardrails: Guardrails, support: Guardrails) -> Guardrails:
         max_per_week=cap(guardrails.max_per_week, support.max_per_week),
         spacing_hours=max(guardrails.spacing_hours, support.spacing_hours),
         content_spacing_hours=max(guardrails.content_spacing_hours, support.content_spacing_hours),
+        content_max_per_week=cap(guardrails.content_max_per_week, support.content_max_per_week),
+        content_max_per_month=cap(guardrails.content_max_per_month, support.content_max_per_month),
     )

@@ -18,6 +18,7 @@ from campaigns.history import HOLD, SEND
 from campaigns.objective import Objective
 from campaigns.observation import Observation
 from envs.world import World, slot_reward
+from policies.chooser import sample
 
 
 class Decides(Protocol):
@@ -129,16 +130,6 @@ def rollout(
         contents[1:].numpy(),
         by_daypart.numpy(),
     )
-
-
-def sample(probabilities: Tensor, uniform: Tensor) -> Tensor:
-    """Draws decisions by inverse CDF. `probabilities` [N, 1 + K], `uniform` [N] in [0, 1); shape [N], int64.
-
-    The draw never lands on a decision of probability zero, also where rounding leaves the row short of 1.
-    """
-    cumulative = probabilities.double().cumsum(dim=1)
-    target = uniform.double() * cumulative[:, -1]
-    return (cumulative <= target.unsqueeze(1)).sum(dim=1).clamp(max=probabilities.shape[1] - 1)
 
 
 def _pool_size(world: World[Any], customers: int) -> int:

@@ -1,0 +1,97 @@
+"""The contract of everything that chooses: an observation in, a probability for every decision out."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import Any, ClassVar, TypeVar
+
+import torch
+from torch import Tensor
+
+from campaigns.errors import CampaignError
+from campaigns.observation import Observation
+
+
+class Chooser(ABC):
+    """A probability over hold and contents, within what the observation allows.
+
+    Subclasses set `kind`, by which a saved policy finds them again.
+    """
+
+    kind: ClassVar[str]
+
+    @abstractmethod
+    def probabilities(self, observation: Observation) -> Tensor:
+        """Probability of every decision.
+
+        Returns:
+            Shape [N, 1 + K], float32; zero where not allowed, rows sum to 1.
+        """
+
+    @abstractmethod
+    def settings(self) -> dict[str, Any]:
+        """The JSON-able part of the chooser."""
+
+    def tensors(self) -> dict[str, Tensor]:
+        """The rest, by name."""
+        return {}
+
+    @classmethod
+    @abstractmethod
+    def restore(cls, settings: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Chooser:
+        """The inverse of `settings` and `tensors`."""
+
+    def check(self, content_ids: tuple[object, ...]) -> None:
+        """Checks that the chooser can decide over these contents.
+
+        Raises:
+            CampaignError: where it cannot, for example because a rule's own content is not among them.
+        """
+
+
+CHOOSERS: dict[str, type[Chooser]] = {}
+Kind = TypeVar("Kind", bound=type[Chooser])
+
+
+def register(chooser: Kind) -> Kind:
+    """Makes a chooser loadable by its `kind`."""
+    CHOOSERS[chooser.kind] = chooser
+    return chooser
+
+
+def restore_chooser(kind: str, settings: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Chooser:
+    """Rebuilds a saved chooser.
+
+    Raises:
+        CampaignError: where the kind is unknown.
+    """
+    import policies.actor
+    import policies.bandit
+    import policies.greedy
+    import policies.incumbent
+    import policies.rules  # noqa: F401 - importing registers the kinds
+
+    if kind not in CHOOSERS:
+        raise CampaignError(f"policy.json: unknown kind {kind!r}; this version knows {', '.join(sorted(CHOOSERS))}.")
+    return CHOOSERS[kind].restore(settings, tensors)
+
+
+def one_hot(decision: Tensor, decisions: int) -> Tensor:
+    """Probability 1 for each `decision` ([N], int64). Shape [N, decisions], float32."""
+    return torch.nn.functional.one_hot(decision, decisions).float()
+
+
+def best_allowed(scores: Tensor, allowed: Tensor) -> Tensor:
+    """The allowed decision with the highest score, the earliest of equals. Shape [N], int64."""
+    return scores.masked_fill(~allowed, -torch.inf).argmax(dim=1)
+
+
+def sample(probabilities: Tensor, uniform: Tensor) -> Tensor:
+    """Draws decisions by inverse CDF. `probabilities` [N, 1 + K], `uniform` [N] in [0, 1); shape [N], int64.
+
+    The draw never lands on a decision of probability zero, also where rounding leaves the row short of 1.
+    """
+    cumulative = probabilities.double().cumsum(dim=1)
+    target = uniform.double() * cumulative[:, -1]
+    return (cumulative <= target.unsqueeze(1)).sum(dim=1).clamp(max=probabilities.shape[1] - 1)

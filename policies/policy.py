@@ -1,0 +1,218 @@
+"""A policy: what chooses, how it serves, within which rules, and where it came from. Saved without pickle."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from campaigns.clock import SlotClock
+from campaigns.encoding import FeatureEncoder
+from campaigns.errors import CampaignError
+from campaigns.features import CANDIDATE_FEATURES, STATE_FEATURES
+from campaigns.guardrails import Guardrails
+from campaigns.objective import Objective
+from campaigns.observation import Observation
+from policies.chooser import Chooser, best_allowed, one_hot, restore_chooser
+
+if TYPE_CHECKING:
+    from policies.session import Session
+
+SCHEMA_VERSION = 1
+MODES = ("sampled", "greedy")
+
+
+@dataclass(frozen=True)
+class Policy:
+    """A probability over hold and contents, after guardrails, in the mode in which it serves.
+
+    Attributes:
+        name: in reports.
+        chooser: what decides.
+        incumbent: what exploration draws from; None where there is none.
+        user_encoder, content_encoder: how tables become numbers.
+        guardrails: hard rules, already narrowed by what the log supports.
+        objective: what it was made for.
+        clock: the decision grid.
+        mode: `sampled` (as the chooser's probabilities say) or `greedy` (their maximum).
+        exploration: share of eligible decisions drawn from the incumbent, so that the next log can be evaluated.
+        seed: of the draws.
+        recommended: whether the run that made it recommends it.
+        lineage: hashes of what it was made from.
+    """
+
+    name: str
+    chooser: Chooser
+    incumbent: Chooser | None
+    user_encoder: FeatureEncoder
+    content_encoder: FeatureEncoder
+    guardrails: Guardrails
+    objective: Objective
+    clock: SlotClock
+    mode: str = "sampled"
+    exploration: float = 0.02
+    seed: int = 0
+    recommended: bool = False
+    lineage: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.mode not in MODES:
+            raise CampaignError(f"policy.mode={self.mode!r}: must be one of {', '.join(MODES)}.")
+        if not 0 <= self.exploration < 1:
+            raise CampaignError(f"policy.exploration={self.exploration}: must be a share from 0 to below 1.")
+
+    def probabilities_of(self, observation: Observation) -> Tensor:
+        """What serving does: mode and exploration included. Shape [N, 1 + K], float32, rows sum to 1."""
+        chosen = self.chooser.probabilities(observation)
+        if self.mode == "greedy":
+            chosen = one_hot(best_allowed(chosen, observation.allowed), chosen.shape[1])
+        if self.incumbent is None or not self.exploration:
+            return chosen
+        return (1.0 - self.exploration) * chosen + self.exploration * self.incumbent.probabilities(observation)
+
+    def start(
+        self,
+        users: pd.DataFrame,
+        contents: pd.DataFrame,
+        history: pd.DataFrame | Mapping[str, pd.DataFrame] | None = None,
+        seed: int | None = None,
+    ) -> Session:
+        """Begins to serve these customers with these contents.
+
+        Args:
+            users: N rows; may be other customers than in training, with the trained feature columns.
+            contents: K rows; may be other contents than in training.
+            history: past decisions with outcomes, or `{"decisions": ..., "events": ...}`.
+            seed: overrides the policy's own.
+        Raises:
+            CampaignError: for missing columns, repeated ids, or contents that the policy cannot serve.
+        """
+        from policies.session import Session
+
+        return Session(self, users, contents, history, self.seed if seed is None else seed)
+
+    def resume(self, path: str | Path) -> Session:
+        """Goes on with a session that `Session.save` wrote.
+
+        Raises:
+            CampaignError: where the folder is no saved session of this policy.
+        """
+        from policies.session import Session
+
+        return Session.resume(self, Path(path))
+
+    def with_mode(self, mode: str) -> Policy:
+        """The same policy in another mode."""
+        return replace(self, mode=mode)
+
+    def save(self, folder: str | Path) -> Path:
+        """Writes `policy.json` and `weights.safetensors`; the folder appears whole or not at all."""
+        target = Path(folder)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        work = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
+        tensors = {f"chooser.{k}": v for k, v in self.chooser.tensors().items()}
+        if self.incumbent is not None:
+            tensors |= {f"incumbent.{k}": v for k, v in self.incumbent.tensors().items()}
+        save_file({k: v.detach().cpu().clone().contiguous() for k, v in tensors.items()}, work / "weights.safetensors")
+        text = json.dumps(self._to_dict(_digest(work / "weights.safetensors")), indent=2, ensure_ascii=False)
+        (work / "policy.json").write_text(text, encoding="utf-8")
+        if target.exists():
+            shutil.rmtree(target)
+        os.chmod(work, 0o755)
+        work.rename(target)
+        return target
+
+    def _to_dict(self, weights: str) -> dict[str, Any]:
+        def chooser(part: Chooser | None) -> dict[str, Any] | None:
+            return None if part is None else {"kind": part.kind, "settings": part.settings()}
+
+        return {
+            "schema_version": SCHEMA_VERSION,
+            "name": self.name,
+            "recommended": self.recommended,
+            "mode": self.mode,
+            "exploration": self.exploration,
+            "seed": self.seed,
+            "objective": asdict(self.objective),
+            "guardrails": asdict(self.guardrails),
+            "clock": asdict(self.clock),
+            "features": {"state": list(STATE_FEATURES), "candidate": list(CANDIDATE_FEATURES)},
+            "user_encoder": self.user_encoder.to_dict(),
+            "content_encoder": self.content_encoder.to_dict(),
+            "chooser": chooser(self.chooser),
+            "incumbent": chooser(self.incumbent),
+            "lineage": {**self.lineage, "weights": weights},
+        }
+
+
+def load_policy(folder: str | Path) -> Policy:
+    """Loads a saved policy. Nothing is unpickled.
+
+    Raises:
+        CampaignError: where the folder holds no policy, one of a newer version, one made for other features, or one
+            whose weights do not match their hash.
+    """
+    path = Path(folder)
+    file = path / "policy.json"
+    if not file.is_file():
+        raise CampaignError(f"{path}: no policy.json there; give the folder of a saved policy.")
+    try:
+        stored = json.loads(file.read_text(encoding="utf-8"))
+        version = stored["schema_version"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise CampaignError(f"{file}: not a policy ({type(error).__name__}: {error}).") from None
+    if version != SCHEMA_VERSION:
+        raise CampaignError(f"{file}: schema version {version}; this version reads {SCHEMA_VERSION}. Export it again.")
+    for spec, ours in (("state", STATE_FEATURES), ("candidate", CANDIDATE_FEATURES)):
+        theirs = stored["features"][spec]
+        if theirs != list(ours):
+            differing = sorted(set(theirs) ^ set(ours))
+            raise CampaignError(f"{file}: made for other {spec} features ({', '.join(differing)}); train it again.")
+    weights = path / "weights.safetensors"
+    if not weights.is_file() or _digest(weights) != stored["lineage"]["weights"]:
+        raise CampaignError(f"{weights}: missing or not the file that policy.json was written with; copy both again.")
+    try:
+        tensors = load_file(weights)
+    except SafetensorError as error:
+        raise CampaignError(f"{weights}: not readable ({error}).") from None
+
+    def chooser(part: str) -> Chooser | None:
+        entry = stored[part]
+        if entry is None:
+            return None
+        own = {k.split(".", 1)[1]: v for k, v in tensors.items() if k.startswith(f"{part}.")}
+        return restore_chooser(entry["kind"], entry["settings"], own)
+
+    main = chooser("chooser")
+    if main is None:
+        raise CampaignError(f"{file}: it names no chooser.")
+    return Policy(
+        name=stored["name"],
+        chooser=main,
+        incumbent=chooser("incumbent"),
+        user_encoder=FeatureEncoder.from_dict(stored["user_encoder"]),
+        content_encoder=FeatureEncoder.from_dict(stored["content_encoder"]),
+        guardrails=Guardrails(**stored["guardrails"]),
+        objective=Objective(**stored["objective"]),
+        clock=SlotClock(**stored["clock"]),
+        mode=stored["mode"],
+        exploration=stored["exploration"],
+        seed=stored["seed"],
+        recommended=stored["recommended"],
+        lineage=stored["lineage"],
+    )
+
+
+def _digest(file: Path) -> str:
+    return hashlib.sha256(file.read_bytes()).hexdigest()[:16]

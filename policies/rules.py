@@ -1,0 +1,137 @@
+"""Rules that people write: what a learned policy has to beat."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from campaigns.clock import DAYPARTS
+from campaigns.errors import CampaignError
+from campaigns.features import RATE_PRIOR, RATE_STRENGTH
+from campaigns.history import HOLD, NEVER, sends_within
+from campaigns.observation import Observation
+from policies.chooser import Chooser, one_hot, register
+
+ROTATE, FAVOURITE = "rotate", "favourite"
+ANY = "any"
+
+
+class Rule(Chooser):
+    """A rule whose settings are its dataclass fields."""
+
+    def settings(self) -> dict[str, Any]:
+        """The rule's fields."""
+        return asdict(self)  # type: ignore[call-overload,no-any-return]
+
+    @classmethod
+    def restore(cls, settings: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Chooser:
+        """The inverse of `settings`."""
+        return cls(**settings)
+
+
+@register
+@dataclass(frozen=True)
+class Never(Rule):
+    """Always holds."""
+
+    kind = "never"
+
+    def probabilities(self, observation: Observation) -> Tensor:
+        """1 for hold. Shape [N, 1 + K]."""
+        return one_hot(torch.zeros_like(observation.slot), observation.allowed.shape[1])
+
+
+@register
+@dataclass(frozen=True)
+class Random(Rule):
+    """Sends with a fixed probability whenever anything is allowed, all allowed contents alike.
+
+    Attributes:
+        send: probability of a send in a slot in which something is allowed; 1 always sends.
+    """
+
+    send: float = 0.1
+
+    kind = "random"
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.send <= 1:
+            raise CampaignError(f"rule random: send={self.send} must be a probability.")
+
+    def probabilities(self, observation: Observation) -> Tensor:
+        """Shape [N, 1 + K]."""
+        contents = observation.allowed[:, 1:].float()
+        count = contents.sum(dim=1, keepdim=True)
+        share = self.send * contents / count.clamp(min=1)
+        return torch.cat([1.0 - share.sum(dim=1, keepdim=True), share], dim=1)
+
+
+@register
+@dataclass(frozen=True)
+class CapDaypartContent(Rule):
+    """At most so many sends a week, in one part of the day, of one kind of content. Deterministic.
+
+    Attributes:
+        cap: sends in any 7 x 24 h.
+        daypart: night, morning, afternoon, evening (the customer's own) or any.
+        content: a content id as text, `rotate` (what this customer got longest ago, the earlier of equals) or
+            `favourite` (of the category that this customer opens most, what was sent longest ago).
+    """
+
+    cap: int = 3
+    daypart: str = ANY
+    content: str = ROTATE
+
+    kind = "cap_daypart_content"
+
+    def __post_init__(self) -> None:
+        if self.daypart not in (*DAYPARTS, ANY):
+            raise CampaignError(f"rule: daypart={self.daypart!r} must be one of {', '.join((*DAYPARTS, ANY))}.")
+
+    def check(self, content_ids: tuple[object, ...]) -> None:
+        """A rule for one content needs that content."""
+        if self.content not in (ROTATE, FAVOURITE) and self.content not in map(str, content_ids):
+            raise CampaignError(
+                f"rule: its content {self.content!r} is not in the contents table; add it or choose another rule."
+            )
+
+    def probabilities(self, observation: Observation) -> Tensor:
+        """Shape [N, 1 + K]."""
+        ids = [str(i) for i in observation.catalogue.ids]
+        daypart = -1 if self.daypart == ANY else DAYPARTS.index(self.daypart)
+        choice = {ROTATE: -1, FAVOURITE: -2}.get(self.content)
+        if choice is None:
+            choice = ids.index(self.content)
+        same = torch.zeros_like(observation.slot)
+        decision = rule_decisions(observation, same + self.cap, same + daypart, same + choice)
+        return one_hot(decision, observation.allowed.shape[1])
+
+
+def rule_decisions(observation: Observation, cap: Tensor, daypart: Tensor, choice: Tensor) -> Tensor:
+    """Decisions of cap x daypart x content rules, a rule of its own for every row.
+
+    Args:
+        observation: of N customers.
+        cap: sends in 7 x 24 h. Shape [N], int64.
+        daypart: index of a daypart, -1 for any. Shape [N], int64.
+        choice: content index, -1 rotate, -2 favourite. Shape [N], int64.
+    Returns:
+        Shape [N], int64.
+    """
+    allowed = observation.allowed[:, 1:]
+    week = sends_within(observation.history, observation.slot, 7 * observation.clock.slots_per_day)
+    now = (week < cap) & ((daypart < 0) | (observation.daypart == daypart))
+    # Longest ago first; what was never sent counts as longest ago.
+    age = (observation.slot.unsqueeze(1) - observation.history.content_recent[..., 0].clamp(min=NEVER)).double()
+    rotate = age.masked_fill(~allowed, -1.0).argmax(dim=1)
+    counts = observation.history.category_counts[:, observation.catalogue.category].double()
+    rate = (counts[..., 1] + RATE_PRIOR * RATE_STRENGTH) / (counts[..., 0] + RATE_STRENGTH)
+    best_rate = rate.masked_fill(~allowed, -1.0).amax(dim=1, keepdim=True)
+    favourite = age.masked_fill(~allowed | (rate < best_rate - 1e-9), -1.0).argmax(dim=1)
+    content = torch.where(choice == -1, rotate, torch.where(choice == -2, favourite, choice.clamp(min=0)))
+    can = allowed.gather(1, content.unsqueeze(1)).squeeze(1)
+    return torch.where(now & can, content + 1, HOLD)
