@@ -7,7 +7,7 @@ for the masks). Rewards are conditional expectations under the law that the draw
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from sb3_contrib import MaskablePPO
 from stable_baselines3.common.logger import Logger
 from torch import Tensor
 
+from agents.ppo_settings import PPOSettings
 from agents.rollout_buffer import TensorRolloutBuffer
 from agents.tower_policy import TowerPolicy
 from agents.vec_env import MarketVecEnv
@@ -25,41 +26,6 @@ from envs.episodes import Episodes
 from envs.market import Market
 from policies.actor import Actor, ActorChooser, ActorSpec
 from policies.chooser import sample
-
-
-@dataclass(frozen=True)
-class PPOSettings:
-    """How PPO trains.
-
-    Attributes:
-        steps: decisions in all (rows x slots).
-        rows: customers that act at once.
-        rollout_slots: slots between two updates.
-        batch_size: decisions in a minibatch.
-        epochs: passes over a rollout.
-        learning_rate: at the start; falls linearly to a tenth.
-        gamma: discount a slot.
-        gae_lambda: of generalised advantages.
-        clip_range: of the probability ratio.
-        entropy: weight of the entropy bonus.
-        width: hidden width of actor and critic.
-        expected_reward: reward conditional expectations instead of draws.
-        checkpoint_updates: updates between two checkpoints.
-    """
-
-    steps: int = 3_000_000
-    rows: int = 2048
-    rollout_slots: int = 24
-    batch_size: int = 8192
-    epochs: int = 4
-    learning_rate: float = 1e-3
-    gamma: float = 0.99
-    gae_lambda: float = 0.95
-    clip_range: float = 0.2
-    entropy: float = 0.003
-    width: int = 64
-    expected_reward: bool = True
-    checkpoint_updates: int = 10
 
 
 class DevicePPO(MaskablePPO):

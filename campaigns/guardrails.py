@@ -117,8 +117,9 @@ def customer_blocks(
         "no_consent": ~population.consent.any(dim=1),
         "opted_out": ~(population.consent & ~history.opted_out).any(dim=1),
         "holdout": population.holdout,
-        "quiet_hours": _in_quiet_time(guardrails, minute),
     }
+    if clock.slot_hours < 24:  # a daily slot does not say at which hour its send goes out
+        blocks["quiet_hours"] = _in_quiet_time(guardrails, minute)
     if guardrails.max_per_day:
         blocks["cap_day"] = sends_within(history, slot, clock.slots_per_day) >= guardrails.max_per_day
     if guardrails.max_per_week:

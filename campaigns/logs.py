@@ -29,6 +29,9 @@ from campaigns.log_checks import (
 )
 from campaigns.log_reader import SUFFIXES, find_table, read_table
 
+DERIVED = ("slot", "labelled", "_user", "_content")
+"""Columns that reading adds and writing leaves out."""
+
 HOLDS = ("logged", "implied", "absent")
 
 
@@ -171,6 +174,7 @@ def write_log(tables: CampaignLog | Mapping[str, pd.DataFrame], folder: str | Pa
         parts = {"users": tables.users, "contents": tables.contents, "decisions": tables.decisions}
         if tables.events is not None:
             parts["events"] = tables.events
+        parts = {name: frame.drop(columns=[c for c in DERIVED if c in frame.columns]) for name, frame in parts.items()}
     else:
         parts = dict(tables)
     for name, frame in parts.items():

@@ -13,7 +13,7 @@ from campaigns import history as past
 from campaigns.audience import Catalogue, Population
 from campaigns.clock import SlotClock
 from campaigns.grid import DecisionGrid
-from campaigns.guardrails import NO_GUARDRAILS
+from campaigns.guardrails import NO_GUARDRAILS, Guardrails
 from campaigns.history import ABSENT, HOLD, Happenings, History
 from campaigns.observation import Observation, make_calendar, observe
 
@@ -26,8 +26,7 @@ class ReplayStep:
 
     Attributes:
         column: of the grid.
-        observation: what was known before the decision, under no guardrails but consent and opt-out, and only
-            contents that the log calls eligible.
+        observation: what was known before the decision, and what guardrails and the log's eligibility allowed.
         decision: ABSENT, HOLD or 1 + content index. Shape [N], int64.
     """
 
@@ -81,6 +80,7 @@ def replay(
     clock: SlotClock,
     history: History | None = None,
     respect_eligible: bool = True,
+    guardrails: Guardrails = NO_GUARDRAILS,
 ) -> Iterator[ReplayStep]:
     """Goes through a log slot by slot.
 
@@ -88,6 +88,7 @@ def replay(
         grid: N customers by T slots.
         population, catalogue, clock: of the same log.
         history: what was known before the log; nothing by default.
+        guardrails: that the observations' masks respect, besides consent and opt-out.
         respect_eligible: whether what the log calls ineligible is masked in the observations.
     Yields:
         What was known before each slot's decisions, and the decisions. Memory: one slot.
@@ -99,7 +100,7 @@ def replay(
         slot = torch.full((len(population),), grid.first_slot + column, dtype=torch.int64)
         eligible = torch.from_numpy(grid.eligible[:, column].copy()) if respect_eligible else None
         decision = torch.from_numpy(grid.decision[:, column].astype(np.int64))
-        seen = observe(state, slot, calendar, population, catalogue, clock, NO_GUARDRAILS, eligible)
+        seen = observe(state, slot, calendar, population, catalogue, clock, guardrails, eligible)
         yield ReplayStep(column, seen, decision)
         state = past.record_decision(state, decision, slot, seen.daypart, catalogue)
         flags = {

@@ -1,0 +1,1 @@
+"""Configuration: one structured schema a Hydra group, and its YAML files."""

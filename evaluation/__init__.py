@@ -1,0 +1,1 @@
+"""What a policy is worth: rollouts in worlds, estimates from logs, intervals, diagnostics, verdicts."""

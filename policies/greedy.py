@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from campaigns.objective import Objective, reward
+from campaigns.objective import Objective
 from campaigns.observation import Observation
 from policies.chooser import Chooser, best_allowed, one_hot, register
 from propensity.model import PropensityModel
-from propensity.response import Response
+from propensity.rewards import expected_rewards
 
 
 @register
@@ -32,36 +33,10 @@ class PropensityGreedy(Chooser):
         self.objective = objective
         self.threshold = threshold
 
-    @torch.no_grad()
     def gains(self, observation: Observation) -> Tensor:
         """Expected reward of each content now over that of holding. Shape [N, K]."""
-        rows, contents = len(observation), len(observation.catalogue)
-        model, features = self.model, observation.population.features
-        projected = model.project_customers(features)
-        held = torch.zeros(rows, dtype=torch.bool, device=features.device)
-        blank = observation.catalogue.features.new_zeros
-        hold = model.respond(
-            features, observation.state, blank(rows, model.spec.contents), blank(rows, model.spec.candidates), held,
-            projected=projected,
-        )  # fmt: skip
-        index = torch.arange(rows, device=features.device).repeat_interleave(contents)
-        sent = model.respond(
-            features[index],
-            observation.state[index],
-            observation.catalogue.features.repeat(rows, 1),
-            observation.candidates.flatten(0, 1),
-            torch.ones(len(index), dtype=torch.bool, device=features.device),
-            projected=projected[index],
-        )
-        cost = observation.catalogue.cost
-        return self._reward(sent, cost.repeat(rows)).view(rows, contents) - self._reward(
-            hold, cost.new_zeros(rows)
-        ).unsqueeze(1)
-
-    def _reward(self, response: Response, cost: Tensor) -> Tensor:
-        named = {"purchased": "purchase", "value": "expected_value", "revenue": "expected_value"}
-        earned = getattr(response, named.get(self.objective.outcome, self.objective.outcome))
-        return reward(self.objective, earned, cost, response.unsubscribe)
+        rewards = expected_rewards(self.model, observation, self.objective)
+        return rewards[:, 1:] - rewards[:, :1]
 
     def probabilities(self, observation: Observation) -> Tensor:
         """1 for the best decision. Shape [N, 1 + K]."""
@@ -71,8 +46,6 @@ class PropensityGreedy(Chooser):
 
     def settings(self) -> dict[str, Any]:
         """JSON-able settings."""
-        from dataclasses import asdict
-
         return {
             "model": self.model.settings(),
             "objective": asdict(self.objective),

@@ -14,38 +14,12 @@ from campaigns.errors import CampaignError
 from campaigns.history import HOLD
 from campaigns.replay import DecisionRows
 from propensity.calibration import fit_calibration
+from propensity.fit_settings import FitSettings
 from propensity.model import OUTCOME_OF, PropensityModel
 from propensity.network import HEADS, NetworkSpec, PropensityNetwork
 
 VALUE_WEIGHT = 0.1
 """Weight of the value head's squared error (in training standard deviations) beside the log losses."""
-
-
-@dataclass(frozen=True)
-class FitSettings:
-    """How a network is fitted.
-
-    Attributes:
-        members: ensemble members that share the weights.
-        width: hidden units of a layer.
-        epochs: passes over the rows at most.
-        batch_size: rows in a minibatch.
-        learning_rate: at the start; falls to zero by a cosine.
-        weight_decay: of AdamW.
-        patience: epochs without a better validation loss before stopping.
-        validation_share: share of the customers that stop the training and calibrate.
-        hold_share: share of the uneventful holds that is kept (weighted up).
-    """
-
-    members: int = 4
-    width: int = 64
-    epochs: int = 12
-    batch_size: int = 4096
-    learning_rate: float = 3e-3
-    weight_decay: float = 1e-2
-    patience: int = 3
-    validation_share: float = 0.15
-    hold_share: float = 0.1
 
 
 @dataclass(frozen=True)

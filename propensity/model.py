@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 import torch
@@ -103,6 +103,25 @@ class PropensityModel:
         """As `respond`, every member's answer on its own. Shapes [N, k]."""
         projected = self.network.project_customers(customers)
         return self._response(self.network(projected, state, contents, candidate, sent, None), sent)
+
+    @torch.no_grad()
+    def respond_all(self, projected: Tensor, state: Tensor, contents: Tensor, candidates: Tensor) -> Response:
+        """What hold and every content would bring, averaged over members; shapes as for `forward_all`.
+
+        Returns:
+            Tensors of shape [N, 1 + K].
+        """
+        outputs = self.network.forward_all(projected, state, contents, candidates)
+        rows, decisions = outputs.shape[:2]
+        sent = torch.ones(rows, decisions, dtype=torch.bool, device=outputs.device)
+        sent[:, 0] = False
+        response = _mean(self._response(outputs.flatten(0, 1), sent.flatten()))
+        shaped = {
+            f.name: getattr(response, f.name).view(rows, decisions)
+            for f in fields(Response)
+            if f.name not in {"residuals", "floor"}
+        }
+        return Response(**shaped, residuals=response.residuals, floor=response.floor)
 
     def _response(self, outputs: Tensor, sent: Tensor) -> Response:
         logits = dict(zip(HEADS, outputs.unbind(dim=-1), strict=True))

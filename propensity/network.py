@@ -138,11 +138,32 @@ class PropensityNetwork(nn.Module):
             Columns as in HEADS. Shape [N, H], or [N, k, H].
         """
         width = self.spec.width
-        base = self.base(projected[:, :width] + self.base.project(1, state), member)
-        first = projected[:, width:] + self.response.project(1, state)
+        base = self.base(projected[..., :width] + self.base.project(1, state), member)
+        first = projected[..., width:] + self.response.project(1, state)
         first = first + self.response.project(2, contents) + self.response.project(3, candidate)
         outputs: Tensor = self.response(first, member)
         gate = sent.view(-1, *[1] * (outputs.dim() - 1)).to(outputs.dtype)
         columns = self.base_columns
         assert isinstance(columns, Tensor)
         return (gate * outputs).index_add(outputs.dim() - 1, columns, base)
+
+    def forward_all(self, projected: Tensor, state: Tensor, contents: Tensor, candidates: Tensor) -> Tensor:
+        """Outputs of hold and of every content, of all members.
+
+        Args:
+            projected: Shape [N, 2 width].
+            state: Shape [N, Fs].
+            contents: Shape [K, Fx].
+            candidates: Shape [N, K, Fc].
+        Returns:
+            Shape [N, 1 + K, k, H].
+        """
+        width, rows, count = self.spec.width, len(state), len(contents)
+        base = self.base(projected[:, :width] + self.base.project(1, state), None)
+        first = (projected[:, width:] + self.response.project(1, state)).unsqueeze(1)
+        first = first + self.response.project(2, contents) + self.response.project(3, candidates)
+        outputs = self.response(first.flatten(0, 1), None).view(rows, count, self.spec.members, len(HEADS))
+        outputs = torch.cat([torch.zeros_like(outputs[:, :1]), outputs], dim=1)
+        columns = self.base_columns
+        assert isinstance(columns, Tensor)
+        return outputs.index_add(3, columns, base.unsqueeze(1).expand(-1, 1 + count, -1, -1).contiguous())

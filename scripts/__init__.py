@@ -1,0 +1,1 @@
+"""Command-line entry points; each is a thin Hydra program over `scripts.pipeline`."""

@@ -1,0 +1,104 @@
+"""Finds the best cap x daypart x content rule in a market: every rule at once, the promising ones again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import product
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from campaigns.audience import Catalogue
+from campaigns.clock import DAYPARTS
+from campaigns.objective import Objective
+from envs.market import Market
+from envs.world import slot_reward
+from policies.rules import ANY, FAVOURITE, ROTATE, CapDaypartContent, rule_decisions
+
+CAPS = (1, 2, 3, 4, 5, 7, 10)
+"""Sends a week that are tried."""
+
+ROUNDS = ((96, 24), (1024, 1))
+"""(customers a rule, rules that go on) of each round."""
+
+
+@torch.no_grad()
+def search_rule(
+    market: Market,
+    objective: Objective,
+    seed: int,
+    rounds: tuple[tuple[int, int], ...] = ROUNDS,
+    progress: Callable[[int, int], None] | None = None,
+) -> CapDaypartContent:
+    """The rule with the highest expected value in the market.
+
+    All rules of a round act at once, each on the same customers with the same noise; the best go on to the next,
+    with more customers.
+
+    Args:
+        market, objective: where and for what.
+        seed: of customers and noise.
+        rounds: customers a rule and rules that go on, by round.
+        progress: called with slots done and slots in all.
+    """
+    rules = candidate_rules(market)
+    horizon = objective.horizon_days * market.clock.slots_per_day
+    total, done = horizon * len(rounds), 0
+    for number, (customers, kept) in enumerate(rounds):
+        sums = torch.zeros(len(rules), dtype=torch.float64)
+
+        def count(_: int) -> None:
+            nonlocal done
+            done += 1
+            if progress is not None:
+                progress(done, total)
+
+        sums = _values(market, objective, rules, customers, horizon, seed + number, count)
+        best = np.argsort(-sums.numpy(), kind="stable")[:kept]
+        rules = [rules[i] for i in best]
+    return rules[0]
+
+
+def candidate_rules(market: Market) -> list[CapDaypartContent]:
+    """Every combination that the guardrails leave room for."""
+    cap = market.guardrails.max_per_week
+    caps = [c for c in CAPS if not cap or c <= cap] or [cap]
+    contents = [ROTATE, FAVOURITE, *(str(i) for i in market.catalogue.ids)]
+    return [CapDaypartContent(c, d, x) for c, d, x in product(caps, (*DAYPARTS[1:], ANY), contents)]
+
+
+def _values(
+    market: Market,
+    objective: Objective,
+    rules: list[CapDaypartContent],
+    customers: int,
+    horizon: int,
+    seed: int,
+    count: Callable[[int], None],
+) -> Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    chosen = torch.randint(len(market.pool), (customers,), generator=generator)
+    state = market.begin(chosen.repeat(len(rules)), generator)
+    same_member = torch.randint(market.model.spec.members, (customers,), generator=generator).repeat(len(rules))
+    state = type(state)(state.history, state.slot, same_member, state.population, state.projected)
+    cap, daypart, choice = (column.repeat_interleave(customers) for column in _columns(rules, market.catalogue))
+    value = torch.zeros(len(rules) * customers)
+    for slot in range(horizon):
+        noise = torch.rand(customers, market.noise_columns, generator=generator).repeat(len(rules), 1)
+        seen = market.observe(state)
+        decision = rule_decisions(seen, cap, daypart, choice)
+        state, outcome = market.step(state, decision, noise, seen)
+        value += slot_reward(objective, outcome, decision, market.catalogue, expected=True)
+        count(slot)
+    return value.view(len(rules), customers).double().mean(dim=1)
+
+
+def _columns(rules: list[CapDaypartContent], catalogue: Catalogue) -> tuple[Tensor, Tensor, Tensor]:
+    ids = [str(i) for i in catalogue.ids]
+    special = {ROTATE: -1, FAVOURITE: -2}
+    return (
+        torch.tensor([rule.cap for rule in rules]),
+        torch.tensor([-1 if rule.daypart == ANY else DAYPARTS.index(rule.daypart) for rule in rules]),
+        torch.tensor([special[rule.content] if rule.content in special else ids.index(rule.content) for rule in rules]),
+    )

@@ -1,0 +1,195 @@
+"""From a log to a verdict on policies that never ran: one-shot logs, and the first slots of sequential ones.
+
+Everything is estimated on customers that learning never saw, with a reward model fitted without them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from campaigns.audience import Catalogue, Population
+from campaigns.clock import SlotClock
+from campaigns.grid import DecisionGrid
+from campaigns.guardrails import Guardrails
+from campaigns.history import ABSENT, HOLD
+from campaigns.logging_policy import LoggingPolicyModel
+from campaigns.objective import Objective
+from campaigns.replay import replay
+from evaluation.estimators import DR, IPS, SNIPS, Contributions, LoggedDecisions, importance_weights, per_decision_dr
+from evaluation.intervals import bootstrap
+from evaluation.offline_settings import OfflineSettings
+from evaluation.rollout import Decides
+from evaluation.verdict import diagnose, diagnose_weights, safe_blend, verdict
+from propensity.model import PropensityModel
+from propensity.rewards import expected_rewards
+
+
+@dataclass(frozen=True)
+class LoggedSlots:
+    """The first H slots of N customers, and what policies would do in them.
+
+    Attributes:
+        action: HOLD or 1 + content index. Shape [N, H].
+        reward: Shape [N, H].
+        logged_prob: Shape [N, H].
+        known: Shape [N, H], bool.
+        predicted: expected rewards. Shape [N, H, 1 + K].
+        target: by policy. Shape [N, H, 1 + K] each.
+        fitted: whether logged probabilities had to be fitted.
+    """
+
+    action: np.ndarray
+    reward: np.ndarray
+    logged_prob: np.ndarray
+    known: np.ndarray
+    predicted: np.ndarray
+    target: dict[str, np.ndarray]
+    fitted: bool
+
+
+def logged_rewards(grid: DecisionGrid, catalogue: Catalogue, objective: Objective, slots: int) -> np.ndarray:
+    """What the first slots really earned, unknown outcomes as 0. Shape [N, slots]."""
+    earned = np.nan_to_num(grid.outcomes[objective.outcome][:, :slots].astype(np.float64))
+    if not objective.counts_costs:
+        return earned
+    decision = np.clip(grid.decision[:, :slots], HOLD, len(catalogue))
+    cost = np.concatenate([[0.0], catalogue.cost.numpy()])[decision]
+    lost = np.zeros_like(earned)
+    if "unsubscribed" in grid.outcomes:
+        lost = np.nan_to_num(grid.outcomes["unsubscribed"][:, :slots].astype(np.float64))
+    result: np.ndarray = earned - cost - objective.unsubscribe_cost * lost
+    return result
+
+
+def collect_slots(
+    grid: DecisionGrid,
+    population: Population,
+    catalogue: Catalogue,
+    clock: SlotClock,
+    guardrails: Guardrails,
+    objective: Objective,
+    policies: Mapping[str, Decides],
+    model: PropensityModel,
+    logging_policy: LoggingPolicyModel,
+    slots: int,
+    progress: Callable[[int], None] | None = None,
+) -> LoggedSlots:
+    """Replays a log and asks every policy what it would do in the logged states.
+
+    Args:
+        grid, population, catalogue, clock: of the evaluated customers, none of whom `model` has seen.
+        guardrails: of the policies.
+        objective: what counts.
+        policies: by name.
+        model: gives the doubly robust baseline.
+        logging_policy: stands in where `action_prob` is unknown.
+        slots: H, at most what the log has.
+        progress: called with slots done.
+    """
+    horizon = min(slots, grid.slots)
+    action = np.clip(grid.decision[:, :horizon].astype(np.int64), HOLD, len(catalogue))
+    logged_prob = grid.action_prob[:, :horizon].astype(np.float64)
+    known = (grid.decision[:, :horizon] != ABSENT) & grid.labelled[:, :horizon]
+    known &= grid.decision[:, :horizon] <= len(catalogue)
+    known = np.cumprod(known, axis=1).astype(bool)
+    shape = (len(population), horizon, 1 + len(catalogue))
+    predicted, target = np.zeros(shape), {name: np.zeros(shape) for name in policies}
+    fitted = bool(np.isnan(logged_prob[known]).any())
+    everyone = population.without_holdout()
+    for step in replay(grid, everyone, catalogue, clock, guardrails=guardrails):
+        if step.column >= horizon:
+            break
+        seen = step.observation
+        predicted[:, step.column] = expected_rewards(model, seen, objective).numpy()
+        for name, policy in policies.items():
+            chances = policy.probabilities_of(seen).double().numpy()
+            target[name][:, step.column] = chances / chances.sum(axis=1, keepdims=True)
+        if fitted:
+            chances = logging_policy.probabilities(seen).double().numpy()
+            own = chances[np.arange(len(action)), action[:, step.column]]
+            missing = np.isnan(logged_prob[:, step.column])
+            logged_prob[missing, step.column] = np.clip(own[missing], 1e-4, 1.0)
+        if progress is not None:
+            progress(step.column + 1)
+    logged_prob[~known] = 1.0
+    reward = np.where(known, logged_rewards(grid, catalogue, objective, horizon), 0.0)
+    return LoggedSlots(action, reward, logged_prob, known, predicted, target, fitted)
+
+
+def evaluate_offline(slots: LoggedSlots, settings: OfflineSettings, seed: int) -> dict[str, dict[str, Any]]:
+    """Value, interval, paired difference to the log's own policy, diagnostics and verdict of every policy.
+
+    Returns:
+        By policy: estimator, horizon_slots, value, low, high, difference, blend, diagnostics, verdict, and with one
+        slot the other estimators' figures under `estimators`. A refused estimate has null figures.
+    """
+    customer = np.arange(len(slots.action))
+    if slots.action.shape[1] == 1:
+        return _one_step(slots, settings, seed)
+    logged = Contributions(np.where(slots.known, slots.reward, 0.0).sum(axis=1), np.ones(len(customer)))
+    estimates, weights = {"incumbent": logged}, {}
+    for name, target in slots.target.items():
+        value, weights[name] = per_decision_dr(
+            slots.action, slots.reward, slots.logged_prob, target, slots.predicted, slots.known
+        )
+        estimates[name] = Contributions(value, np.ones(len(customer)))
+    result = bootstrap(estimates, customer, settings.draws, settings.level, seed)
+    report = {}
+    for name in slots.target:
+        diagnostics = diagnose_weights(weights[name])
+        difference = result.difference(name, "incumbent")
+        report[name] = {
+            "estimator": "per-decision DR",
+            "horizon_slots": int(slots.action.shape[1]),
+            **result.interval(name).to_dict(),
+            "difference": difference.to_dict(),
+            "blend": safe_blend(estimates[name], logged, weights[name], customer, settings.draws, seed),
+            "diagnostics": diagnostics.to_dict(),
+            "verdict": verdict(difference, diagnostics),
+        }
+        if diagnostics.refused:
+            report[name] |= {"value": None, "low": None, "high": None, "difference": None, "blend": 0.0}
+    return report
+
+
+def _one_step(slots: LoggedSlots, settings: OfflineSettings, seed: int) -> dict[str, dict[str, Any]]:
+    use = slots.known[:, 0]
+    logged = LoggedDecisions(np.flatnonzero(use), slots.action[use, 0], slots.reward[use, 0], slots.logged_prob[use, 0])
+    predicted = slots.predicted[use, 0]
+    own = Contributions(logged.reward, np.ones(len(logged)))
+    estimates, estimators = {"incumbent": own}, (DR(), SNIPS(), IPS())
+    for name, target in slots.target.items():
+        for estimator in estimators:
+            estimates[f"{estimator.name} {name}"] = estimator.contributions(logged, target[use, 0], predicted)
+    result = bootstrap(estimates, logged.customer, settings.draws, settings.level, seed)
+    report = {}
+    for name, target in slots.target.items():
+        chosen = f"DR {name}"
+        diagnostics = diagnose(logged, target[use, 0])
+        difference = result.difference(chosen, "incumbent")
+        weights = importance_weights(logged, target[use, 0])
+        report[name] = {
+            "estimator": "DR",
+            "horizon_slots": 1,
+            **result.interval(chosen).to_dict(),
+            "difference": difference.to_dict(),
+            "blend": safe_blend(estimates[chosen], own, weights, logged.customer, settings.draws, seed),
+            "diagnostics": diagnostics.to_dict(),
+            "verdict": verdict(difference, diagnostics),
+            "estimators": {e.name: result.interval(f"{e.name} {name}").to_dict() for e in estimators},
+        }
+        best_rule = [f"DR {other}" for other in slots.target if other != name]
+        report[name]["against"] = {
+            other[3:]: {
+                **result.difference(chosen, other).to_dict(),
+                "verdict": verdict(result.difference(chosen, other), diagnostics),
+            }
+            for other in best_rule
+        }
+        if diagnostics.refused:
+            report[name] |= {"value": None, "low": None, "high": None, "difference": None, "blend": 0.0}
+    return report

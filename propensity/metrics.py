@@ -1,0 +1,175 @@
+"""How good a network's probabilities are on customers that it never saw."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from sklearn.metrics import log_loss, precision_recall_fscore_support, roc_auc_score
+
+from campaigns.audience import Catalogue, Population
+from campaigns.history import HOLD
+from campaigns.replay import DecisionRows
+from propensity.model import OUTCOME_OF, PropensityModel
+from propensity.response import Response
+
+BINS = 10
+
+
+def propensity_metrics(
+    model: PropensityModel, rows: DecisionRows, population: Population, catalogue: Catalogue
+) -> dict[str, Any]:
+    """Metrics of every head and of the value model; all weighted for subsampled holds.
+
+    Args:
+        model: averaged over its members.
+        rows: decisions of customers that it has not seen.
+        population, catalogue: of the same log.
+    Returns:
+        `heads` by outcome, and `value`. JSON-able.
+    """
+    listed = rows.take(rows.decision <= len(catalogue))
+    response = _predict(model, listed, population, catalogue)
+    sent = (listed.decision > HOLD).numpy()
+    weight = listed.weight.double().numpy()
+    predicted = {
+        "purchase": response.purchase,
+        "visit": response.visited,
+        "unsubscribe": response.unsubscribe,
+        "open": response.opened,
+        "click": response.clicked / response.opened.clamp(min=1e-9),
+    }
+    heads = {}
+    for head, outcome in OUTCOME_OF.items():
+        if outcome not in listed.outcomes:
+            continue
+        observed = listed.outcomes[outcome].double().numpy()
+        used = ~np.isnan(observed)
+        if head in {"open", "click"}:
+            used &= sent
+        if head == "click" and "opened" in listed.outcomes:
+            used &= listed.outcomes["opened"].numpy() > 0
+        if used.any():
+            chance = predicted[head].double().numpy()[used]
+            heads[outcome] = head_metrics(chance, observed[used], weight[used])
+    report: dict[str, Any] = {"heads": heads}
+    if "value" in listed.outcomes and "purchased" in listed.outcomes:
+        report["value"] = _value_metrics(response, listed, catalogue, weight)
+    return report
+
+
+def head_metrics(predicted: np.ndarray, observed: np.ndarray, weight: np.ndarray) -> dict[str, Any]:
+    """Metrics of one probability.
+
+    The threshold of accuracy, precision, recall and F1 is the one at which as many positives are predicted as there
+    are; at a rare outcome accuracy says little, which is why the constant's stands beside it.
+
+    Args:
+        predicted: probabilities. Shape [n].
+        observed: 0 or 1. Shape [n].
+        weight: rows of the log that each stands for. Shape [n].
+    """
+    chance = np.clip(predicted, 1e-7, 1 - 1e-7)
+    rate = float(np.average(observed, weights=weight))
+    report: dict[str, Any] = {"base_rate": rate, "rows": int(weight.sum())}
+    if rate in (0.0, 1.0):
+        return report | {"note": "the outcome never varied"}
+    order = np.argsort(-chance, kind="stable")
+    cut = int(np.searchsorted(np.cumsum(weight[order]), rate * weight.sum()))
+    threshold = float(chance[order[min(cut, len(order) - 1)]])
+    decided = chance >= threshold
+    precision, recall, f1, _ = precision_recall_fscore_support(
+        observed, decided, average="binary", sample_weight=weight, zero_division=0
+    )
+    bins = reliability(chance, observed, weight)
+    total = sum(b["count"] for b in bins)
+    return report | {
+        "auc": float(roc_auc_score(observed, chance, sample_weight=weight)),
+        "log_loss": float(log_loss(observed, chance, sample_weight=weight)),
+        "log_loss_constant": float(-(rate * np.log(rate) + (1 - rate) * np.log(1 - rate))),
+        "ece": float(sum(b["count"] * abs(b["predicted"] - b["observed"]) for b in bins) / total),
+        "accuracy": float(np.average(decided == observed, weights=weight)),
+        "accuracy_constant": max(rate, 1 - rate),
+        "precision": float(precision),
+        "recall": float(recall),
+        "f1": float(f1),
+        "threshold": threshold,
+        "calibration_slope": calibration_slope(chance, observed, weight),
+        "reliability": bins,
+    }
+
+
+def reliability(predicted: np.ndarray, observed: np.ndarray, weight: np.ndarray) -> list[dict[str, float]]:
+    """Bins of equal weight: mean prediction, observed rate with its 95 % Wilson interval, and rows."""
+    order = np.argsort(predicted, kind="stable")
+    edges = np.searchsorted(np.cumsum(weight[order]), np.linspace(0, weight.sum(), BINS + 1)[1:-1])
+    bins = []
+    for part in np.split(order, edges):
+        if not len(part):
+            continue
+        count = float(weight[part].sum())
+        rate = float(np.average(observed[part], weights=weight[part]))
+        z = 1.96
+        centre = (rate + z * z / (2 * count)) / (1 + z * z / count)
+        half = z * np.sqrt(rate * (1 - rate) / count + z * z / (4 * count * count)) / (1 + z * z / count)
+        bins.append(
+            {
+                "predicted": float(np.average(predicted[part], weights=weight[part])),
+                "observed": rate,
+                "count": count,
+                "low": float(max(centre - half, 0.0)),
+                "high": float(min(centre + half, 1.0)),
+            }
+        )
+    return bins
+
+
+def calibration_slope(predicted: np.ndarray, observed: np.ndarray, weight: np.ndarray) -> float:
+    """Slope of a logistic regression of the outcome on the predicted logit (Cox 1958); 1 is right."""
+    from sklearn.linear_model import LogisticRegression
+
+    logit = np.log(predicted / (1 - predicted))
+    if np.ptp(logit) < 1e-9:
+        return float("nan")
+    fit = LogisticRegression(C=1e9, max_iter=200).fit(logit[:, None], observed, sample_weight=weight)
+    return float(fit.coef_[0, 0])
+
+
+@torch.no_grad()
+def _predict(model: PropensityModel, rows: DecisionRows, population: Population, catalogue: Catalogue) -> Response:
+    sent = rows.decision > HOLD
+    content = (rows.decision - 1).clamp(min=0)
+    return model.respond(
+        population.features[rows.customer], rows.state, catalogue.features[content] * sent.unsqueeze(1),
+        rows.candidate, sent,
+    )  # fmt: skip
+
+
+def _value_metrics(response: Response, rows: DecisionRows, catalogue: Catalogue, weight: np.ndarray) -> dict[str, Any]:
+    bought = (rows.outcomes["purchased"] > 0).numpy()
+    value = rows.outcomes["value"].double().numpy()
+    known = bought & ~np.isnan(value)
+    if not known.any():
+        return {"note": "nobody bought"}
+    predicted = response.value_if_bought.double().numpy()
+    earned = np.nan_to_num(value)
+    expected = response.expected_value.double().numpy()
+    by_content = []
+    for decision in range(1 + len(catalogue)):
+        rows_of = (rows.decision == decision).numpy()
+        if weight[rows_of].sum() > 0:
+            by_content.append(
+                {
+                    "content": "hold" if decision == HOLD else str(catalogue.ids[decision - 1]),
+                    "predicted": float(np.average(expected[rows_of], weights=weight[rows_of])),
+                    "observed": float(np.average(earned[rows_of], weights=weight[rows_of])),
+                    "count": float(weight[rows_of].sum()),
+                }
+            )
+    return {
+        "mean_predicted": float(predicted[known].mean()),
+        "mean_observed": float(value[known].mean()),
+        "rmse": float(np.sqrt(np.mean((predicted[known] - value[known]) ** 2))),
+        "by_content": by_content,
+    }

@@ -1,0 +1,1 @@
+"""From a log to a served policy, in stages that are cached by content."""

@@ -1,0 +1,216 @@
+"""What the stages of one run share: settings, and the log as tensors."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.torch import load_file, save_file
+
+from campaigns.audience import Catalogue, Population, make_catalogue, make_population
+from campaigns.encoding import FeatureEncoder, fit_encoder
+from campaigns.errors import CampaignError
+from campaigns.grid import DecisionGrid, make_grid
+from campaigns.guardrails import Guardrails
+from campaigns.logging_policy import LoggingPolicyModel
+from campaigns.logs import CampaignLog, LogSettings, read_log
+from campaigns.objective import Objective
+from campaigns.replay import BINARY_OUTCOMES
+from conf.schema import AGENTS, GATES, SOURCES, RunConfig
+from policies.chooser import Chooser
+from policies.policy import MODES, Policy
+from propensity.model import PropensityModel
+from scripts.pipeline.stage import Stage, StageRunner, write_json
+
+TRAIN, JUDGE = "train", "judge"
+"""Halves of the customers: agents learn in the worlds of the first and are judged in those of the second."""
+
+
+@dataclass
+class Study:
+    """One run: its settings and its log.
+
+    Attributes:
+        config: the settings.
+        runner: of its stages.
+        data: the finished data stage.
+    """
+
+    config: RunConfig
+    runner: StageRunner
+    data: Stage
+
+    @cached_property
+    def log(self) -> CampaignLog:
+        """The log, as the data stage left it."""
+        settings = replace(log_settings(self.config), holds=self.config.data.holds, max_rejected=1.0)
+        tables = read_log(self.data.folder, settings, self.config.objective.margin_rate)
+        report = json.loads((self.data.folder / "report.json").read_text(encoding="utf-8"))
+        return replace(tables, report=report)
+
+    @cached_property
+    def grid(self) -> DecisionGrid:
+        """The log on the decision grid."""
+        return make_grid(self.log)
+
+    @cached_property
+    def is_one_shot(self) -> bool:
+        """Whether every customer is decided on once: then there is no market and no sequential agent."""
+        return self.grid.slots == 1
+
+    @cached_property
+    def halves(self) -> dict[str, np.ndarray]:
+        """Rows of the customers of each half."""
+        order = np.random.default_rng([self.config.seed, 17]).permutation(len(self.log.users))
+        middle = (len(order) + 1) // 2
+        return {TRAIN: np.sort(order[:middle]), JUDGE: np.sort(order[middle:] if len(order) > 1 else order)}
+
+    @cached_property
+    def user_encoder(self) -> FeatureEncoder:
+        """Fitted on the training half alone."""
+        return fit_encoder(self.log.users.iloc[self.halves[TRAIN]], "users")
+
+    @cached_property
+    def content_encoder(self) -> FeatureEncoder:
+        """Fitted on the log's contents."""
+        return fit_encoder(self.log.contents, "contents")
+
+    @cached_property
+    def catalogue(self) -> Catalogue:
+        """The log's contents."""
+        return make_catalogue(self.log.contents, self.content_encoder, self.config.objective)
+
+    @cached_property
+    def population(self) -> Population:
+        """The log's customers, nobody held out."""
+        return make_population(
+            self.log.users, self.user_encoder, self.catalogue.channels, self.log.clock.timezone, holdout=0.0
+        )
+
+    @property
+    def objective(self) -> Objective:
+        """What counts. A one-shot campaign's horizon is its one slot."""
+        if not self.is_one_shot:
+            return self.config.objective
+        return replace(self.config.objective, horizon_days=max(1, self.log.clock.slot_hours // 24))
+
+    @property
+    def device(self) -> torch.device:
+        """Where training happens."""
+        wanted = self.config.device
+        if wanted == "auto":
+            wanted = "cuda" if torch.cuda.is_available() else "cpu"
+        return torch.device(wanted)
+
+    def make_policy(
+        self, name: str, chooser: Chooser, incumbent: Chooser | None, guardrails: Guardrails, plain: bool = False
+    ) -> Policy:
+        """A policy that serves within `guardrails`; rules and incumbent (`plain`) explore nothing."""
+        return Policy(
+            name=name,
+            chooser=chooser,
+            incumbent=None if plain else incumbent,
+            user_encoder=self.user_encoder,
+            content_encoder=self.content_encoder,
+            guardrails=guardrails,
+            objective=self.objective,
+            clock=self.log.clock,
+            mode="sampled" if plain else self.config.policy.mode,
+            exploration=0.0 if plain else self.config.policy.exploration,
+            seed=self.config.seed,
+            lineage={"data": self.data.key},
+        )
+
+
+def log_settings(config: RunConfig) -> LogSettings:
+    """How the configured log is read."""
+    data = config.data
+    return LogSettings(data.path, data.holds, data.slot_hours, data.timezone, data.attribution_hours, data.max_rejected)
+
+
+def check_config(config: RunConfig) -> None:
+    """Checks settings that no type can.
+
+    Raises:
+        CampaignError: naming the setting, what was got and what it may be.
+    """
+    agents = config.panel if config.panel is not None else config.agent.names
+    choices = {
+        "data.source": (config.data.source, SOURCES),
+        "market.gate": (config.market.gate, GATES),
+        "policy.mode": (config.policy.mode, MODES),
+        "device": (config.device, ("auto", "cpu", "cuda")),
+        "tracking.kind": (config.tracking.kind, ("local",)),
+        "market.source": (config.market.source, ("learned",)),
+        **{f"panel[{i}]": (name, AGENTS) for i, name in enumerate(agents)},
+    }
+    for setting, (value, allowed) in choices.items():
+        if value not in allowed:
+            raise CampaignError(f"{setting}={value}: must be one of {', '.join(allowed)}.")
+    if config.device == "cuda" and not torch.cuda.is_available():
+        raise CampaignError("device=cuda: this machine has no usable GPU; use device=auto or cpu.")
+    if not 0 <= config.policy.exploration < 1:
+        raise CampaignError(f"policy.exploration={config.policy.exploration}: must be a share from 0 to below 1.")
+    if config.data.source == "reference" and (config.data.customers < 50 or config.data.days < 2):
+        raise CampaignError(
+            f"data.customers={config.data.customers}, data.days={config.data.days}: a log needs at least 50 customers "
+            "and 2 days."
+        )
+    if config.data.source == "log" and not config.data.path:
+        raise CampaignError("data.path is empty: give the folder of your log, data=log data.path=FOLDER.")
+    if not 0.5 <= config.market.support <= 1:
+        raise CampaignError(f"market.support={config.market.support}: must be a quantile from 0.5 to 1.")
+
+
+def check_log(study: Study) -> None:
+    """Checks that the log can answer what the settings ask.
+
+    Raises:
+        CampaignError: naming what is missing.
+    """
+    outcome = study.config.objective.outcome
+    if outcome not in study.grid.outcomes:
+        there = ", ".join(n for n in study.grid.outcomes) or "none"
+        raise CampaignError(f"objective.outcome={outcome}: the decisions table has no such column; it has {there}.")
+    if len(study.log.users) < 20:
+        raise CampaignError(
+            f"users: {len(study.log.users)} customers are too few to learn from and to judge on others; at least 20."
+        )
+    if not (study.grid.decision > 0).any():
+        raise CampaignError("decisions: nothing was ever sent; what a send does cannot be learned from this log.")
+    if not (study.grid.decision == 0).any() and not study.is_one_shot:
+        raise CampaignError(
+            "decisions: there is no hold row, so when to send cannot be learned. If absent rows are holds, say "
+            "data.holds=implied; if only sends were logged, evaluate contents as a one-shot campaign."
+        )
+    if study.config.objective.outcome in BINARY_OUTCOMES and not np.nansum(study.grid.outcomes[outcome]):
+        raise CampaignError(f"objective.outcome={outcome}: it never happened in this log; choose another objective.")
+
+
+def save_model(model: PropensityModel | LoggingPolicyModel, folder: Path) -> None:
+    """Writes a model as JSON and safetensors."""
+    tensors = model.tensors() if isinstance(model, PropensityModel) else model.state_dict()
+    save_file({k: v.detach().cpu().clone().contiguous() for k, v in tensors.items()}, folder / "weights.safetensors")
+    write_json(folder / "model.json", model.settings())
+
+
+def load_model(folder: Path) -> PropensityModel:
+    """Reads a propensity network."""
+    settings = json.loads((folder / "model.json").read_text(encoding="utf-8"))
+    return PropensityModel.restore(settings, load_file(folder / "weights.safetensors"))
+
+
+def load_logging_policy(folder: Path) -> LoggingPolicyModel:
+    """Reads a fitted logging policy."""
+    settings = json.loads((folder / "model.json").read_text(encoding="utf-8"))
+    return LoggingPolicyModel.restore(settings, load_file(folder / "weights.safetensors"))
+
+
+def settings_of(part: Any) -> dict[str, Any]:
+    """A settings dataclass as JSON."""
+    return asdict(part)

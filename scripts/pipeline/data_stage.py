@@ -1,0 +1,72 @@
+"""Stage `data`: simulate or read a log, check it, and write it as Parquet with its report."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, replace
+from pathlib import Path
+
+from campaigns.audit import audit_log
+from campaigns.datasets.hillstrom import data_folder, read_hillstrom
+from campaigns.encoding import fit_encoder
+from campaigns.errors import CampaignError
+from campaigns.grid import make_grid
+from campaigns.log_reader import find_table
+from campaigns.logs import CampaignLog, make_log, read_log, write_log
+from conf.schema import RunConfig
+from scripts.pipeline.context import log_settings
+from scripts.pipeline.progress import StageProgress
+from scripts.pipeline.stage import Stage, StageRunner, file_digest, write_json
+
+
+def data_stage(config: RunConfig, runner: StageRunner) -> Stage:
+    """Runs the stage; its key holds the digests of the files that it reads."""
+    settings = asdict(config.data) | {"margin_rate": config.objective.margin_rate}
+    if config.data.source == "reference":
+        settings["seed"] = config.seed
+    # Where a file lies does not matter, only what it holds.
+    settings["path"] = ""
+
+    def work(folder: Path, progress: StageProgress) -> None:
+        log = _make(config, progress)
+        write_log(log, folder)
+        grid = make_grid(log)
+        report = log.report | {"audit": audit_log(log, grid)}
+        for table, frame in (("users", log.users), ("contents", log.contents)):
+            report["preparation"] = [*report["preparation"], *fit_encoder(frame, table).notes]
+        write_json(folder / "report.json", report)
+
+    return runner.run("data", settings, (), work, show_as="data", inputs=_inputs(config))
+
+
+def _make(config: RunConfig, progress: StageProgress) -> CampaignLog:
+    if config.data.source == "hillstrom":
+        return read_hillstrom(config.data.path, config.data.max_rejected)
+    if config.data.source == "log":
+        return read_log(config.data.path, log_settings(config), config.objective.margin_rate)
+    from envs.reference.simulate import simulate
+    from envs.reference.variants import find_variant
+
+    tables = simulate(
+        find_variant(config.data.variant),
+        config.data.customers,
+        config.data.days,
+        config.seed,
+        config.data.slot_hours,
+        timezone=config.data.timezone,
+        progress=progress.update,
+    )
+    return make_log(tables, replace(log_settings(config), holds="logged"), config.objective.margin_rate)
+
+
+def _inputs(config: RunConfig) -> dict[str, str]:
+    if config.data.source == "reference":
+        return {}
+    if config.data.source == "hillstrom":
+        file = Path(config.data.path) if config.data.path else data_folder() / "hillstrom"
+        file = file / "hillstrom.csv.gz" if file.is_dir() else file
+        return {file.name: file_digest(file)} if file.is_file() else {}
+    folder = Path(config.data.path)
+    if not folder.is_dir():
+        raise CampaignError(f"data.path={config.data.path!r} is no folder; give the folder that holds your log.")
+    files = [find_table(folder, table) for table in ("users", "contents", "decisions", "events")]
+    return {file.name: file_digest(file) for file in files if file is not None}

@@ -1,0 +1,130 @@
+"""Stages `propensity/*` and `market`: networks on disjoint customers, the incumbent, support, and the gate."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from campaigns.guardrails import NO_GUARDRAILS, Guardrails
+from campaigns.logging_policy import fit_logging_policy
+from campaigns.replay import DecisionRows, decision_rows
+from campaigns.support import fit_support, narrowed
+from envs.market import Market, make_market
+from evaluation.gate import market_gate
+from evaluation.rollout import rollout
+from policies.incumbent import Incumbent
+from propensity.fit import fit_network
+from propensity.metrics import propensity_metrics
+from scripts.pipeline.context import JUDGE, TRAIN, Study, load_logging_policy, load_model, save_model
+from scripts.pipeline.progress import StageProgress
+from scripts.pipeline.stage import Stage, write_json
+
+SEEDS = {TRAIN: 1, JUDGE: 2, "all": 3}
+
+
+def rows_of(study: Study, customers: np.ndarray | None = None) -> DecisionRows:
+    """The log's labelled decisions, of some customers or all."""
+    rows = decision_rows(
+        study.grid, study.population, study.catalogue, study.log.clock, study.config.propensity.hold_share,
+        study.config.seed,
+    )  # fmt: skip
+    if customers is None:
+        return rows
+    chosen = torch.zeros(len(study.population), dtype=torch.bool)
+    chosen[torch.from_numpy(customers)] = True
+    return rows.take(chosen[rows.customer])
+
+
+def network_stage(study: Study, half: str) -> Stage:
+    """Fits a network to one half of the customers, or to `all`."""
+    config = study.config
+
+    def work(folder: Path, progress: StageProgress) -> None:
+        rows = rows_of(study, None if half == "all" else study.halves[half])
+        epochs = config.propensity.epochs
+        model = fit_network(
+            rows, study.population, study.catalogue, config.propensity, config.seed * 10 + SEEDS[half],
+            lambda done, loss: progress.update(done, epochs, f"loss {loss:.4f}"),
+        )  # fmt: skip
+        save_model(model, folder)
+
+    settings = {
+        "fit": asdict(config.propensity),
+        "half": half,
+        "seed": config.seed,
+        "objective": asdict(config.objective),
+    }
+    return study.runner.run(f"propensity/{half}", settings, (study.data,), work, show_as=f"propensity/{half}")
+
+
+def incumbent_stage(study: Study) -> Stage:
+    """Fits the logging policy and the limits of what the log supports."""
+    config = study.config
+
+    def work(folder: Path, progress: StageProgress) -> None:
+        model = fit_logging_policy(study.grid, study.population, study.catalogue, study.log.clock, config.seed)
+        save_model(model, folder)
+        support = fit_support(study.grid, study.population, study.catalogue, study.log.clock, config.market.support)
+        write_json(folder / "support.json", asdict(support))
+
+    settings = {"support": config.market.support, "seed": config.seed}
+    return study.runner.run("propensity/incumbent", settings, (study.data,), work, show_as="propensity/incumbent")
+
+
+def metrics_stage(study: Study, train: Stage, judge: Stage) -> Stage:
+    """Judges the training half's network on the other half's customers."""
+
+    def work(folder: Path, progress: StageProgress) -> None:
+        model = load_model(train.folder)
+        rows = rows_of(study, study.halves[JUDGE])
+        write_json(folder / "metrics.json", propensity_metrics(model, rows, study.population, study.catalogue))
+
+    return study.runner.run("propensity/metrics", {}, (train, judge), work, show_as="propensity")
+
+
+def gate_stage(study: Study, train: Stage, incumbent: Stage) -> Stage:
+    """Lets the fitted logging policy run free in the training market, and compares with the log."""
+    config = study.config
+
+    def work(folder: Path, progress: StageProgress) -> None:
+        half = study.halves[TRAIN]
+        grid = study.grid.take(half)
+        market = world(study, train, TRAIN, NO_GUARDRAILS, grid.slots)
+        policy = study.make_policy(
+            "incumbent", Incumbent(load_logging_policy(incumbent.folder)), None, NO_GUARDRAILS, plain=True
+        )
+        simulated = rollout(
+            market, policy, study.objective, len(half), config.seed + 5, grid.slots,
+            lambda done: progress.update(done, grid.slots),
+        )  # fmt: skip
+        gate = market_gate(grid, simulated, study.catalogue, config.market.margin, seed=config.seed)
+        write_json(folder / "gate.json", gate.to_dict())
+
+    settings = {"margin": config.market.margin, "seed": config.seed}
+    return study.runner.run("market", settings, (train, incumbent), work, show_as="market")
+
+
+def support_of(incumbent: Stage) -> Guardrails:
+    """The limits that the incumbent stage fitted."""
+    return Guardrails(**json.loads((incumbent.folder / "support.json").read_text(encoding="utf-8")))
+
+
+def serving_guardrails(study: Study, incumbent: Stage) -> Guardrails:
+    """The configured guardrails, narrowed by what the log supports."""
+    return narrowed(study.config.guardrails, support_of(incumbent))
+
+
+def world(study: Study, network: Stage, half: str, guardrails: Guardrails, slots: int | None = None) -> Market:
+    """The market of one half's network and customers, or of all."""
+    horizon = study.objective.horizon_days * study.log.clock.slots_per_day if slots is None else slots
+    pool = study.population
+    if half != "all":
+        pool = pool.take(torch.from_numpy(study.halves[half]))
+    return make_market(
+        load_model(network.folder), pool, study.catalogue, study.log.clock, guardrails, study.grid.first_slot, horizon,
+        study.config.market.pessimism if half != JUDGE else 0.0,
+    )  # fmt: skip

@@ -1,0 +1,151 @@
+"""Stages `evaluation/*`: what every policy earns in the training world, in the judging world and in the truth."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from campaigns.guardrails import NO_GUARDRAILS, Guardrails
+from evaluation.intervals import mean_interval
+from evaluation.offline import collect_slots, evaluate_offline
+from evaluation.rollout import Rollout, rollout
+from policies.incumbent import Incumbent
+from policies.policy import Policy, load_policy
+from scripts.pipeline.agent_stage import plain_rules
+from scripts.pipeline.context import JUDGE, TRAIN, Study, load_logging_policy, load_model, settings_of
+from scripts.pipeline.fit_stage import serving_guardrails, world
+from scripts.pipeline.progress import StageProgress
+from scripts.pipeline.stage import Stage, write_json
+
+INCUMBENT = "incumbent"
+TRUTH_CUSTOMERS = 2
+"""The truth is asked with this many times the judging worlds' customers, as they are new draws."""
+
+
+def panel_policies(study: Study, agents: dict[str, Stage], incumbent: Stage) -> dict[str, tuple[Policy, str]]:
+    """Every policy that is compared, with its kind: the incumbent, rules and agents."""
+    chooser = Incumbent(load_logging_policy(incumbent.folder))
+    guardrails = serving_guardrails(study, incumbent)
+    panel = {INCUMBENT: (study.make_policy(INCUMBENT, chooser, None, NO_GUARDRAILS, plain=True), INCUMBENT)}
+    for name, rule in plain_rules(study).items():
+        panel[name] = (study.make_policy(name, rule, None, guardrails, plain=True), "rule")
+    for name, stage in agents.items():
+        kind = "agent" if name in {"ppo", "linucb"} else "rule"
+        panel[name] = (load_policy(stage.folder / "policy"), kind)
+    return panel
+
+
+def worlds_stage(
+    study: Study, name: str, agents: dict[str, Stage], train: Stage, judge: Stage, incumbent: Stage
+) -> Stage:
+    """Rolls one policy of the panel out in all worlds. Customers, members and noise are the same for all policies."""
+    config = study.config
+    after = (agents[name],) if name in agents else ()
+
+    def work(folder: Path, progress: StageProgress) -> None:
+        policy, kind = panel_policies(study, agents, incumbent)[name]
+        worlds: dict[str, Any] = {
+            "market": world(study, train, TRAIN, policy.guardrails),
+            "judged": world(study, judge, JUDGE, policy.guardrails),
+        }
+        customers = config.market.judge_customers
+        sizes = {"market": customers, "judged": customers}
+        if config.data.source == "reference":
+            worlds["truth"] = truth(study, policy.guardrails, TRUTH_CUSTOMERS * customers)
+            sizes["truth"] = TRUTH_CUSTOMERS * customers
+        horizon = study.objective.horizon_days * study.log.clock.slots_per_day
+        parts: dict[str, np.ndarray] = {}
+        for number, (where, place) in enumerate(worlds.items()):
+            done = number * horizon
+            result = rollout(
+                place, policy, study.objective, sizes[where], config.seed + 100, None,
+                lambda slot, done=done: progress.update(done + slot, len(worlds) * horizon),
+            )  # fmt: skip
+            parts |= {f"{where}.{key}": values for key, values in _arrays(result).items()}
+        np.savez_compressed(folder / "rollouts.npz", **parts)
+        write_json(folder / "policy.json", {"name": name, "kind": kind, "mode": policy.mode})
+
+    settings = {
+        "policy": name,
+        "customers": config.market.judge_customers,
+        "objective": settings_of(config.objective),
+        "guardrails": settings_of(config.guardrails),
+        "serving": settings_of(config.policy),
+        "seed": config.seed,
+        "truth": config.data.variant if config.data.source == "reference" else None,
+    }
+    return study.runner.run(f"evaluation/{name}", settings, (train, judge, incumbent, *after), work)
+
+
+def truth(study: Study, guardrails: Guardrails, customers: int) -> Any:
+    """The reference truth with customers that no log has seen."""
+    from envs.reference.variants import find_variant
+    from envs.reference.world import ReferenceWorld
+    from envs.truth import make_truth
+
+    config, clock = study.config, study.log.clock
+    people = ReferenceWorld(
+        find_variant(config.data.variant), customers, 1_000_003 + config.seed, clock.slot_hours, clock.timezone,
+        days=study.objective.horizon_days,
+    )  # fmt: skip
+    return make_truth(people, study.user_encoder, study.content_encoder, study.objective, clock, guardrails)
+
+
+def offline_stage(study: Study, agents: dict[str, Stage], train: Stage, incumbent: Stage) -> Stage:
+    """Evaluates the panel on the judging half's own log, with a model that has not seen it."""
+    config = study.config
+
+    def work(folder: Path, progress: StageProgress) -> None:
+        rows = study.halves[JUDGE]
+        grid, people = study.grid.take(rows), study.population.take(torch.from_numpy(rows))
+        panel = {n: p for n, (p, kind) in panel_policies(study, agents, incumbent).items() if kind != INCUMBENT}
+        slots = 1 if study.is_one_shot else config.evaluation.first_slots
+        collected = collect_slots(
+            grid, people, study.catalogue, study.log.clock, serving_guardrails(study, incumbent), study.objective, panel,
+            load_model(train.folder), load_logging_policy(incumbent.folder), slots,
+            lambda done: progress.update(done, slots),
+        )  # fmt: skip
+        report = evaluate_offline(collected, config.evaluation, config.seed)
+        write_json(folder / "offline.json", {"policies": report, "fitted": collected.fitted, "arms": _arms(study)})
+
+    settings = {
+        "evaluation": settings_of(config.evaluation),
+        "objective": settings_of(config.objective),
+        "seed": config.seed,
+    }
+    after = (train, incumbent, *agents.values())
+    return study.runner.run("evaluation/offline", settings, after, work, show_as="evaluation")
+
+
+def _arms(study: Study) -> list[dict[str, Any]]:
+    """Mean reward of every logged decision, over all customers of a one-shot log."""
+    if not study.is_one_shot:
+        return []
+    from evaluation.offline import logged_rewards
+
+    earned = logged_rewards(study.grid, study.catalogue, study.objective, 1)[:, 0]
+    arms = []
+    for decision in range(1 + len(study.catalogue)):
+        values = earned[study.grid.decision[:, 0] == decision]
+        if len(values):
+            label = "hold" if decision == 0 else str(study.catalogue.ids[decision - 1])
+            arms.append({"content": label, "customers": len(values), **mean_interval(values).to_dict()})
+    return arms
+
+
+def _arrays(result: Rollout) -> dict[str, np.ndarray]:
+    arrays = {name: np.asarray(getattr(result, name)) for name in result.__dataclass_fields__ if name != "expected"}
+    return arrays | {"expected": np.array(list(result.expected.values()))}
+
+
+def load_rollouts(stage: Stage) -> dict[str, dict[str, np.ndarray]]:
+    """A `worlds_stage`'s arrays by world."""
+    worlds: dict[str, dict[str, np.ndarray]] = {}
+    with np.load(stage.folder / "rollouts.npz", allow_pickle=False) as stored:
+        for key in stored.files:
+            where, name = key.split(".", 1)
+            worlds.setdefault(where, {})[name] = stored[key]
+    return worlds

@@ -1,0 +1,185 @@
+"""What a run found: the choice, summary.json, and what policies do."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from evaluation.intervals import Interval, mean_interval
+from scripts.pipeline.context import Study
+from scripts.pipeline.judge_stage import INCUMBENT
+from scripts.pipeline.stage import without_nan
+
+Worlds = dict[str, dict[str, dict[str, np.ndarray]]]
+CHOOSING, REPORTING = slice(0, None, 2), slice(1, None, 2)
+"""Customers by whom a policy is chosen, and others by whom it is reported: the winner's luck is not counted."""
+
+NOT_YET = "not yet evaluated offline beyond the first slots"
+
+
+def choose(study: Study, worlds: Worlds, estimates: dict[str, Any], refused: bool) -> dict[str, Any]:
+    """The policy to recommend, and whether and why.
+
+    On sequential logs: the best in the judging world among customers kept for choosing; recommended where its paired
+    gain over the incumbent is above zero among the customers kept for reporting. On one-shot logs: the best doubly
+    robust estimate; recommended where its verdict is `better`.
+    """
+    if refused:
+        return {"chosen": INCUMBENT, "recommended": False, "reason": "The market gate refused; no agent was trained."}
+    if study.is_one_shot:
+        values = {n: e["value"] for n, e in estimates["policies"].items() if e["value"] is not None}
+        if not values:
+            return {"chosen": INCUMBENT, "recommended": False, "reason": "Every estimate was refused."}
+        best = max(values, key=lambda name: values[name])
+        entry = estimates["policies"][best]
+        if entry["verdict"] != "better":
+            reason = f"{best} has the highest estimate, but it cannot be told from what was done: {entry['verdict']}."
+            return {"chosen": INCUMBENT, "recommended": False, "reason": reason}
+        equals = [n for n, d in entry["against"].items() if d["verdict"] == "cannot tell"]
+        reason = f"{best} has the highest doubly robust estimate and is better than what was done."
+        if equals:
+            reason += f" It cannot be told from {', '.join(equals)}."
+        return {"chosen": best, "recommended": True, "reason": reason}
+    base = worlds[INCUMBENT]["judged"]["value"]
+    gains = {n: float((w["judged"]["value"] - base)[CHOOSING].mean()) for n, w in worlds.items()}
+    best = max(gains, key=lambda name: gains[name])
+    if best == INCUMBENT:
+        return {"chosen": best, "recommended": False, "reason": "Nothing beat the incumbent in the judging world."}
+    gain = mean_interval((worlds[best]["judged"]["value"] - base)[REPORTING])
+    if gain.low <= 0:
+        reason = f"{best} earned most in the judging world, but its gain over the incumbent may be nothing."
+        return {"chosen": best, "recommended": False, "reason": reason}
+    reason = (
+        f"{best} earned most in a simulated market of customers that it had never met: {gain.value:+.2f} a customer "
+        f"over the incumbent (95 % interval {gain.low:+.2f} to {gain.high:+.2f})."
+    )
+    return {"chosen": best, "recommended": True, "reason": reason}
+
+
+def summarise(
+    study: Study, worlds: Worlds, estimates: dict[str, Any], gate: dict[str, Any] | None, choice: dict[str, Any]
+) -> dict[str, Any]:
+    """The content of summary.json: no times and no paths, so that two runs of one seed can be compared."""
+    import json
+
+    metrics = json.loads((study.runner.run_folder / "propensity" / "metrics.json").read_text(encoding="utf-8"))
+    kept = ("base_rate", "auc", "log_loss", "ece", "accuracy", "precision", "recall", "f1", "calibration_slope")
+    audit = study.log.report["audit"]
+    names = list(worlds) or [INCUMBENT, *estimates["policies"]]
+    summary = {
+        "objective": {"outcome": study.objective.outcome, "terminal": study.objective.terminal},
+        "horizon_days": study.objective.horizon_days,
+        "data": {
+            "source": study.config.data.source,
+            "variant": study.config.data.variant if study.config.data.source == "reference" else None,
+            "customers": len(study.log.users),
+            "decisions": len(study.log.decisions),
+            "first_day": audit["first_day"],
+            "last_day": audit["last_day"],
+            "holds": study.config.data.holds,
+            "randomised": bool(audit["action_prob_known"] == 1.0 and audit["randomisation"].get("passed") is not False),
+            "action_prob": "fitted" if estimates["fitted"] else "logged",
+        },
+        "propensity": {outcome: {key: head.get(key) for key in kept} for outcome, head in metrics["heads"].items()},
+        "market": None if gate is None else {"gate": gate["verdict"], "replay": _replay(gate)},
+        "policies": [_policy(study, name, worlds, estimates) for name in names],
+        "arms": estimates["arms"],
+        **choice,
+    }
+    rounded: dict[str, Any] = without_nan(_rounded(summary))
+    return rounded
+
+
+def _replay(gate: dict[str, Any]) -> dict[str, Any]:
+    return {
+        check["name"]: {key: check[key] for key in ("observed", "simulated", "ratio", "low", "high", "passed")}
+        for check in gate["checks"]
+    }
+
+
+def _policy(study: Study, name: str, worlds: Worlds, estimates: dict[str, Any]) -> dict[str, Any]:
+    kinds = {"incumbent": "incumbent", "ppo": "agent", "linucb": "agent"}
+    entry: dict[str, Any] = {
+        "name": name,
+        "kind": kinds.get(name, "rule"),
+        "mode": study.config.policy.mode if name in {"ppo", "linucb", "propensity_greedy"} else "sampled",
+        "market": None,
+        "judged": None,
+        "truth": None,
+        "exploitation_gap": None,
+        "offline": estimates["policies"].get(name),
+    }
+    if worlds:
+        for place in ("market", "judged", "truth"):
+            if place in worlds[name]:
+                entry[place] = _worth(worlds[name][place], worlds[INCUMBENT][place])
+        entry["exploitation_gap"] = _gap(entry["market"], entry["judged"])
+        if "truth" in worlds[name]:
+            entry["judged_minus_truth"] = _gap(entry["judged"], entry["truth"])
+    if entry["offline"] is None:
+        entry["offline_reason"] = "it is what the log shows" if name == INCUMBENT else NOT_YET
+    elif entry["offline"]["value"] is None:
+        entry["offline_reason"] = entry["offline"]["diagnostics"]["refused"]
+    elif not study.is_one_shot:
+        entry["offline_reason"] = (
+            f"the first {entry['offline']['horizon_slots']} slots only; the rest is not yet evaluated offline"
+        )
+    return entry
+
+
+def _worth(mine: dict[str, np.ndarray], base: dict[str, np.ndarray]) -> dict[str, Any]:
+    """Value a customer, and paired difference to the incumbent, of the customers kept for reporting."""
+    value = mean_interval(mine["value"][REPORTING])
+    difference = mean_interval((mine["value"] - base["value"])[REPORTING])
+    return {**value.to_dict(), "difference": difference.to_dict()}
+
+
+def _gap(claimed: dict[str, Any], found: dict[str, Any]) -> float | None:
+    """(claimed - found) gain over the incumbent, as a share of the claimed gain; null where nothing was gained."""
+    gain = claimed["difference"]["value"]
+    if claimed["difference"]["low"] <= 0:
+        return None
+    return float((gain - found["difference"]["value"]) / gain)
+
+
+def behaviour_of(study: Study, worlds: Worlds) -> dict[str, Any]:
+    """When, how often and what every policy sends in the judging world."""
+    weeks = study.objective.horizon_days / 7
+    policies = {}
+    for name, places in worlds.items():
+        part = places["judged"]
+        heat = part["heatmap"].reshape(7, 8, 3).sum(axis=2)
+        per_week = part["sends"] / weeks
+        edges = [0, 0.5, 1.5, 2.5, 3.5, 4.5, 5.5, 7.5, 99]
+        share, _ = np.histogram(per_week, bins=edges)
+        total = part["contents"].sum()
+        policies[name] = {
+            "sends_per_week": float(per_week.mean()),
+            "opt_out_share": float(part["opted_out"].mean()),
+            "opens_per_send": float(part["opens"].sum() / max(part["sends"].sum(), 1)),
+            "heatmap": (heat / max(heat.sum(), 1e-9)).tolist(),
+            "hours": [f"{h:02d}-{h + 3:02d}" for h in range(0, 24, 3)],
+            "sends_histogram": {
+                "edges": ["0", "1", "2", "3", "4", "5", "6-7", "8+"],
+                "share": (share / max(share.sum(), 1)).tolist(),
+            },
+            "contents": [
+                {"content": str(i), "share": float(c / max(total, 1e-9))}
+                for i, c in zip(study.catalogue.ids, part["contents"], strict=True)
+            ],
+        }
+    return {"policies": policies, "where": "the judging world", "customers": study.config.market.judge_customers}
+
+
+def _rounded(content: Any) -> Any:
+    """Numbers to nine significant digits, so that summaries compare across library builds."""
+    if isinstance(content, dict):
+        return {key: _rounded(value) for key, value in content.items()}
+    if isinstance(content, list):
+        return [_rounded(value) for value in content]
+    if isinstance(content, Interval):
+        return _rounded(content.to_dict())
+    if isinstance(content, float):
+        return float(f"{content:.9g}")
+    return content

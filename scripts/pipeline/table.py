@@ -1,0 +1,51 @@
+"""The table at the end of a run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+
+def print_summary(summary: dict[str, Any], run_folder: Path) -> None:
+    """Prints every policy's worth, the choice, and where the report is."""
+    console = Console(width=None if Console().is_terminal else 110)
+    sequential = summary["market"] is not None
+    unit = f"{summary['objective']['outcome']} per customer over {summary['horizon_days']} days"
+    table = Table(title=f"What the policies earn: {unit}, 95 % intervals", title_justify="left")
+    columns = ["market", "judged", "truth", "gap"] if sequential else ["offline (DR)", "against what was done"]
+    table.add_column("policy")
+    table.add_column("kind")
+    for column in columns:
+        table.add_column(column, justify="right")
+    for policy in summary["policies"]:
+        style = "bold" if policy["name"] == summary["chosen"] else None
+        if sequential:
+            gap = policy["exploitation_gap"]
+            cells = [_interval(policy[place]) for place in ("market", "judged", "truth")]
+            cells.append("" if gap is None else f"{gap:.0%}")
+        else:
+            offline = policy["offline"] or {}
+            cells = [_interval(offline, 4), f"{_interval(offline.get('difference'), 4)} {offline.get('verdict', '')}"]
+        table.add_row(policy["name"], policy["kind"], *cells, style=style)
+    console.print(table)
+    if sequential:
+        console.print(
+            "market: the world that it learned in; judged: a world of other customers; truth: the reference market "
+            "itself, where there is one; gap: share of the gain over the incumbent that is lost from market to judged.",
+            style="dim",
+        )
+        console.print(f"Market gate: {summary['market']['gate']}.")
+    console.print(
+        f"Chosen: {summary['chosen']} ({'recommended' if summary['recommended'] else 'not recommended'}). {summary['reason']}"
+    )
+    console.print(f"Report: {run_folder / 'report.html'}", soft_wrap=True)
+    console.print(f"Policy: {run_folder / 'policy'}", soft_wrap=True)
+
+
+def _interval(worth: dict[str, Any] | None, digits: int = 2) -> str:
+    if not worth or worth.get("value") is None:
+        return "-"
+    return f"{worth['value']:.{digits}f} [{worth['low']:.{digits}f}, {worth['high']:.{digits}f}]"
