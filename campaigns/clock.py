@@ -138,5 +138,5 @@ def local_calendar(clock: SlotClock, zones: tuple[str, ...], first_slot: int, sl
     for row, zone in enumerate(zones):  # a few dozen zones, never customers
         local = instants.tz_convert(zone)
         minute[row] = local.hour * 60 + local.minute
-        weekday[row] = local.dayofweek
+        weekday[row] = local.day_of_week
     return LocalCalendar(first_slot, minute, weekday)
