@@ -360,11 +360,9 @@ def _check_log(action: np.ndarray, reward: np.ndarray, logged_prob: np.ndarray, 
         raise CampaignError(f"evaluation: arrays of a log must have one shape of {ndim} axes; got {shapes}.")
     if not mask.any():
         raise CampaignError("evaluation: the log has no decision to evaluate on.")
-    if not np.issubdtype(action.dtype, np.integer) or (mask & (action < 0)).any():
-        raise CampaignError(
-            f"evaluation: action must be whole numbers >= 0 (0 hold, 1..K contents); got {action.dtype} with least "
-            f"{action[mask].min()}."
-        )
+    if not np.issubdtype(action.dtype, np.integer):
+        raise CampaignError(f"evaluation: action must be whole numbers (0 hold, 1..K contents); got {action.dtype}.")
+    _check_rows(mask & (action < 0), action, "action", "must be >= 0 (0 hold, 1..K contents)")
     _check_rows(mask & ~np.isfinite(reward), reward, "reward", "must be a finite number")
     _check_rows(mask & ~((logged_prob > 0) & (logged_prob <= 1)), logged_prob, "action_prob", "must lie in (0, 1]")
 

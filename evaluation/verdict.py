@@ -13,6 +13,9 @@ from evaluation.intervals import Interval, bootstrap
 LEAST_ESS_SHARE = 0.01
 """A weighted estimate that rests on fewer than this share of the rows is refused."""
 
+LEAST_EFFECTIVE_ROWS = 200
+"""Below this many effective rows, weights are too skewed for a bootstrap interval to be trusted."""
+
 MEAN_WEIGHT_TOLERANCE = 0.2
 """A mean weight further from 1 shows that the logged probabilities do not fit the log."""
 
@@ -59,9 +62,9 @@ def diagnose_weights(weights: np.ndarray, unsupported: float = 0.0) -> WeightDia
     effective = total * total / squares if squares else 0.0
     mean, error = float(weights.mean()), float(weights.std() / rows**0.5)
     refused = None
-    if effective / rows < LEAST_ESS_SHARE:
+    if effective / rows < LEAST_ESS_SHARE or effective < min(LEAST_EFFECTIVE_ROWS, rows / 2):
         refused = (
-            f"The {rows:,} logged decisions are worth only {effective:.0f} for this policy "
+            f"The {rows:,} logged trajectories are worth only {effective:.0f} for this policy "
             f"({effective / rows:.2%}): it decides too differently from what was logged."
         )
     elif abs(mean - 1) > MEAN_WEIGHT_TOLERANCE:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from evaluation.intervals import Interval, mean_interval
+from scripts.pipeline.agent_stage import RULE
 from scripts.pipeline.context import Study
 from scripts.pipeline.judge_stage import INCUMBENT
 from scripts.pipeline.stage import without_nan
@@ -114,6 +115,9 @@ def _policy(study: Study, name: str, worlds: Worlds, estimates: dict[str, Any]) 
         for place in ("market", "judged", "truth"):
             if place in worlds[name]:
                 entry[place] = _worth(worlds[name][place], worlds[INCUMBENT][place])
+                if RULE in worlds and name != RULE:
+                    gain = worlds[name][place]["value"] - worlds[RULE][place]["value"]
+                    entry[place]["over_best_rule"] = mean_interval(gain[REPORTING]).to_dict()
         entry["exploitation_gap"] = _gap(entry["market"], entry["judged"])
         if "truth" in worlds[name]:
             entry["judged_minus_truth"] = _gap(entry["judged"], entry["truth"])
