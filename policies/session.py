@@ -111,14 +111,8 @@ class Session:
         taken = chances.gather(1, decision.unsqueeze(1)).squeeze(1)
         decision = torch.where(self.holdout, HOLD, decision)
         taken = torch.where(self.holdout, 1.0, taken)
-        frame = pd.DataFrame(
-            {
-                "user_id": self.user_ids,
-                "content_id": self._content_ids[decision.numpy()],
-                "action_prob": taken.numpy(),
-                "reason": self._reasons(seen, decision, eligible),
-            }
-        )
+        reasons = self._reasons(seen, decision, eligible)
+        frame = self._as_frame(self._content_ids[decision.numpy()], taken.numpy(), reasons)
         self.ledger.decide(slot, decision)
         self.latest, self._frame = slot, frame
         return frame.copy()
@@ -193,11 +187,19 @@ class Session:
         session.ledger.restore(load_file(path / "state.safetensors"))
         session.latest = meta["latest"]
         if (path / "latest.parquet").is_file():
-            frame = pd.read_parquet(path / "latest.parquet")
-            ids = frame["content_id"].astype(object)
-            frame["content_id"] = ids.where(ids.notna(), None)
-            session._frame = frame
+            stored = pd.read_parquet(path / "latest.parquet")
+            ids = stored["content_id"].astype(object)
+            session._frame = session._as_frame(
+                ids.where(ids.notna(), None).to_numpy(),
+                stored["action_prob"].to_numpy(),
+                stored["reason"].to_numpy(dtype=object),
+            )
         return session
+
+    def _as_frame(self, content: np.ndarray, action_prob: np.ndarray, reason: np.ndarray) -> pd.DataFrame:
+        return pd.DataFrame(
+            {"user_id": self.user_ids, "content_id": content, "action_prob": action_prob, "reason": reason}
+        )
 
     def _slot(self, time: object) -> int:
         clock = self.policy.clock
