@@ -20,45 +20,75 @@ if TYPE_CHECKING:
 QUANTILES = 64
 """Entries of the table of value residuals."""
 
+LEVEL_PRIOR = 5.0
+"""The same for offsets, which all customers set."""
+
 PRIOR_EVENTS = 200.0
 """How many events it takes for the data to weigh as much as the prior."""
 
 
-def fit_calibration(outputs: Tensor, tables: FitTables, rows: Tensor) -> Calibration:
+def fit_calibration(
+    validation: Tensor, validation_rows: Tensor, everything: Tensor, all_rows: Tensor, tables: FitTables
+) -> Calibration:
     """Fits slopes, offsets and the law of value residuals.
 
+    Slopes need customers that training did not see. Levels do not: there the rare events of all customers count
+    for more than the little optimism of having trained on them, so offsets are set on all rows.
+
     Args:
-        outputs: of the network for the validation rows. Shape [B, k, H].
-        tables, rows: the rows' outcomes. `rows` has shape [B].
+        validation, validation_rows: outputs of the network for the validation rows, [B, k, H], and which these are.
+        everything, all_rows: the same for all rows.
+        tables: the rows' outcomes.
     """
-    head = dict(zip(HEADS, outputs.unbind(dim=-1), strict=True))
-    outcome = {name: values[rows] for name, values in tables.outcome.items()}
-    weight, sent = tables.weight[rows], tables.sent[rows]
-    bought = outcome.get("purchased", torch.zeros_like(weight)).unsqueeze(1)
-    logits = {
-        "purchase": head["purchase"],
-        "visit": head["visit"] + bought * head["visit_bought"],
-        "unsubscribe": head["unsubscribe"],
-        "open": head["open"] + bought * head["open_bought"],
-        "click": head["click"] + bought * head["click_bought"],
-    }
     slopes, offsets = [], []
     for name in CALIBRATED:
-        column = OUTCOME_OF[name]
-        if column not in outcome:
+        held_out, events = _head(name, validation, validation_rows, tables), _head(name, everything, all_rows, tables)
+        if held_out is None or events is None:
             slopes.append(1.0)
             offsets.append(0.0)
             continue
-        used = weight * tables.known[column][rows]
-        if name in {"open", "click"}:
-            used = used * sent
-        if name == "click" and "opened" in outcome:
-            used = used * (outcome["opened"] > 0)
-        slope, offset = platt(logits[name].mean(dim=1), outcome[column], used)
+        slope, offset = platt(*held_out)
+        logit, outcome, weight = events
+        offset = level(slope * logit + offset, outcome, weight) + offset
         slopes.append(slope)
         offsets.append(offset)
-    scale, residuals, floor = _value_law(head, outcome, tables, rows)
+    scale, residuals, floor = _value_law(everything, tables, all_rows)
     return Calibration(torch.tensor(slopes), torch.tensor(offsets), scale, residuals, floor)
+
+
+def _head(name: str, outputs: Tensor, rows: Tensor, tables: FitTables) -> tuple[Tensor, Tensor, Tensor] | None:
+    """Mean logit over members, outcome and weight of one head's rows; None where the log lacks its outcome."""
+    column = OUTCOME_OF[name]
+    if column not in tables.outcome:
+        return None
+    logit = outputs[..., HEADS.index(name)]
+    if f"{name}_bought" in HEADS and "purchased" in tables.outcome:
+        bought = tables.outcome["purchased"][rows].unsqueeze(1)
+        logit = logit + bought * outputs[..., HEADS.index(f"{name}_bought")]
+    used = tables.weight[rows] * tables.known[column][rows]
+    if name in {"open", "click"}:
+        used = used * tables.sent[rows]
+    if name == "click" and "opened" in tables.outcome:
+        used = used * (tables.outcome["opened"][rows] > 0)
+    return logit.mean(dim=1), tables.outcome[column][rows], used
+
+
+def level(logit: Tensor, outcome: Tensor, weight: Tensor) -> float:
+    """Shift of the logit at which predicted and observed totals agree, drawn towards 0 by the prior.
+
+    Args:
+        logit, outcome, weight: Shape [B].
+    """
+    logit, outcome, weight = logit.double(), outcome.double(), weight.double()
+    observed, shift = float((weight * outcome).sum()), 0.0
+    for _ in range(50):
+        chance = torch.sigmoid(logit + shift)
+        slope = float((weight * chance * (1 - chance)).sum()) + LEVEL_PRIOR
+        step = (observed - float((weight * chance).sum()) - LEVEL_PRIOR * shift) / slope
+        shift += max(-1.0, min(1.0, step))
+        if abs(step) < 1e-9:
+            break
+    return shift
 
 
 def platt(logit: Tensor, outcome: Tensor, weight: Tensor) -> tuple[float, float]:
@@ -89,23 +119,23 @@ def platt(logit: Tensor, outcome: Tensor, weight: Tensor) -> tuple[float, float]
     return 1.0 + change, float(shift - change * centre)
 
 
-def _value_law(
-    head: dict[str, Tensor], outcome: dict[str, Tensor], tables: FitTables, rows: Tensor
-) -> tuple[float, Tensor, float]:
+def _value_law(outputs: Tensor, tables: FitTables, rows: Tensor) -> tuple[float, Tensor, float]:
     """Currency of a unit of the value head, residual table of mean 0, and the spread's floor."""
     flat = torch.zeros(QUANTILES)
+    outcome = {name: values[rows] for name, values in tables.outcome.items()}
     if "value" not in outcome or "purchased" not in outcome:
         return 0.0, flat, 0.0
     spent = (outcome["purchased"] > 0) & tables.known["value"][rows]
     if int(spent.sum()) < 2:
         return tables.value_unit, flat, 0.0
     clicked = outcome.get("clicked", torch.zeros_like(outcome["value"])).unsqueeze(1)
-    mean = (head["value"] + clicked * head["value_clicked"]).mean(dim=1)[spent] * tables.value_unit
+    heads = outputs[..., HEADS.index("value")] + clicked * outputs[..., HEADS.index("value_clicked")]
+    mean = heads.mean(dim=1)[spent] * tables.value_unit
     value = outcome["value"][spent]
     predicted, events = float(mean.sum()), float(spent.sum())
     ratio = 1.0
     if abs(predicted) > 0.1 * float(value.abs().sum()):
-        trust = events / (events + PRIOR_EVENTS)
+        trust = events / (events + LEVEL_PRIOR)
         ratio = 1.0 + trust * (float(value.sum()) / predicted - 1.0)
     mean = mean * ratio
     floor = 0.25 * float(value.abs().mean())

@@ -160,9 +160,11 @@ def fit_network(
                 break
     network.load_state_dict(best_weights)
     network.eval()
+    every = torch.arange(len(rows))
     with torch.no_grad():
-        outputs = _outputs(network, tables, population, validation_rows)
-    return PropensityModel(network, fit_calibration(outputs, tables, validation_rows), known)
+        everything = torch.cat([_outputs(network, tables, population, part) for part in every.split(65_536)])
+    calibration = fit_calibration(everything[validation_rows], validation_rows, everything, every, tables)
+    return PropensityModel(network, calibration, known)
 
 
 @torch.no_grad()
