@@ -1,0 +1,206 @@
+"""The command line as a user meets it: exit codes, messages, caching, resuming after a kill."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+TINY = ["debug=fast", "data.customers=150", "market.judge_customers=60", "agent.ppo.steps=16384"]
+
+
+def command(*overrides: str, script: str = "run") -> list[str]:
+    """The command of an entry point."""
+    return [sys.executable, str(ROOT / "scripts" / f"{script}.py"), *overrides]
+
+
+def environment(cache: Path) -> dict[str, str]:
+    """The environment of a run with its own cache."""
+    return {**os.environ, "CAMPAIGN_CACHE": str(cache), "OMP_NUM_THREADS": "1"}
+
+
+def run(cache: Path, *overrides: str, script: str = "run") -> subprocess.CompletedProcess[str]:
+    """Runs an entry point to its end."""
+    return subprocess.run(
+        command(*overrides, script=script), capture_output=True, text=True, cwd=cache, env=environment(cache), check=False
+    )
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A cache with one finished run in `first`."""
+    cache = tmp_path_factory.mktemp("cache")
+    done = run(cache, *TINY, f"hydra.run.dir={cache}/first")
+    assert done.returncode == 0, done.stderr
+    return cache
+
+
+def test_a_run_leaves_everything_that_others_script_against(finished: Path) -> None:
+    folder = finished / "first"
+    for name in (
+        ".hydra/config.yaml", "data/report.json", "data/decisions.parquet", "propensity/metrics.json", "market/gate.json",
+        "agents/ppo/policy/policy.json", "policy/policy.json", "evaluation/behaviour.json", "report.html",
+        "manifest.json", "summary.json",
+    ):  # fmt: skip
+        assert (folder / name).is_file(), name
+    summary = json.loads((folder / "summary.json").read_text())
+    assert {p["name"] for p in summary["policies"]} >= {"incumbent", "never", "ppo", "linucb", "best_rule"}
+    assert summary["horizon_days"] == 7
+    assert isinstance(summary["recommended"], bool)
+    text = (folder / "summary.json").read_text()
+    assert "NaN" not in text
+    assert str(finished) not in text
+
+
+def test_the_same_seed_gives_the_same_summary_from_an_empty_cache(finished: Path, tmp_path: Path) -> None:
+    again = run(tmp_path, *TINY, f"hydra.run.dir={tmp_path}/again")
+    assert again.returncode == 0, again.stderr
+    assert (tmp_path / "again" / "summary.json").read_bytes() == (finished / "first" / "summary.json").read_bytes()
+
+
+def test_a_second_run_takes_its_stages_from_the_cache(finished: Path) -> None:
+    again = run(finished, *TINY, f"hydra.run.dir={finished}/second")
+    assert again.returncode == 0, again.stderr
+    assert "begins" not in again.stdout + again.stderr
+    assert (finished / "second" / "summary.json").read_bytes() == (finished / "first" / "summary.json").read_bytes()
+
+
+def test_a_saved_policy_decides_for_other_customers_from_the_command_line(finished: Path, tmp_path: Path) -> None:
+    import pandas as pd
+
+    data = finished / "first" / "data"
+    users = pd.read_parquet(data / "users.parquet").head(12).assign(user_id=lambda t: "new" + t["user_id"])
+    users.to_csv(tmp_path / "users.csv", index=False)
+    done = run(
+        finished, f"run={finished}/first", f"users={tmp_path}/users.csv", f"contents={data}/contents.parquet",
+        "time=2025-04-10T16:00", f"out={tmp_path}/decisions.csv", f"hydra.run.dir={tmp_path}/decide", script="decide",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    frame = pd.read_csv(tmp_path / "decisions.csv")
+    assert list(frame.columns) == ["user_id", "content_id", "action_prob", "reason"]
+    assert len(frame) == 12
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["data.custmers=5"], "data.customers"),
+        (["data.customers=many"], "many"),
+        (["data=referense"], "data/reference"),
+        (["seeed=1"], "seed"),
+        (["agent.ppo.lerning_rate=1"], "learning_rate"),
+        (["panel=[pppo]"], "ppo, linucb, propensity_greedy"),
+        (["objective.outcome=happiness"], "value, revenue"),
+        (["guardrails.quiet_from=31"], "guardrails.quiet_from=31"),
+        (["guardrails.max_per_week=99"], "guardrails.max_per_week=99"),
+        (["data.variant=wonderland"], "ecommerce, banking"),
+        (["data=log"], "data.path"),
+        (["data=log", "data.path=nowhere"], "nowhere"),
+        (["data.customers=3"], "at least 50 customers"),
+        (["policy.mode=wild"], "sampled, greedy"),
+        (["policy.exploration=2"], "policy.exploration"),
+        (["device=abacus"], "auto, cpu, cuda"),
+        (["data.slot_hours=5"], "data.slot_hours=5"),
+        (["data.timezone=Mars"], "data.timezone"),
+    ],
+)
+def test_bad_settings_end_in_one_clear_message_and_exit_code_2(
+    tmp_path: Path, overrides: list[str], message: str
+) -> None:
+    done = run(tmp_path, *overrides, f"hydra.run.dir={tmp_path}/run")
+    assert done.returncode == 2, (done.returncode, done.stderr)
+    assert "Traceback" not in done.stderr
+    assert message in done.stderr
+    assert len(done.stderr.strip().splitlines()) <= 3
+
+
+def test_help_answers(tmp_path: Path) -> None:
+    done = run(tmp_path, "--help")
+    assert done.returncode == 0
+    assert "guardrails" in done.stdout
+
+
+def test_a_market_that_fails_the_gate_ends_with_code_3_and_saves_everything(tmp_path: Path) -> None:
+    done = run(tmp_path, *TINY, "market.gate=strict", "propensity.epochs=1", "propensity.learning_rate=0.5",
+               "market.margin=0.0001", f"hydra.run.dir={tmp_path}/run")  # fmt: skip
+    assert done.returncode == 3, done.stderr
+    assert "Traceback" not in done.stderr
+    summary = json.loads((tmp_path / "run" / "summary.json").read_text())
+    assert summary["market"]["gate"] == "fail"
+    assert not summary["recommended"]
+    assert (tmp_path / "run" / "report.html").is_file()
+    assert (tmp_path / "run" / "policy" / "policy.json").is_file()
+
+
+def kill_when(cache: Path, pattern: str, *overrides: str) -> str:
+    """Starts a run and kills it (SIGKILL) once its output matches. Returns the output until then."""
+    process = subprocess.Popen(
+        command(*overrides), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=cache, env=environment(cache)
+    )
+    assert process.stdout is not None
+    seen = ""
+    for line in process.stdout:
+        seen += line
+        if re.search(pattern, line):
+            process.send_signal(signal.SIGKILL)
+            break
+    process.wait()
+    return seen
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "stage", ["data", "propensity/train", "propensity/incumbent", "market", "agents/linucb-train", "agents/best_rule-train",
+              "evaluation/ppo", "evaluation/offline", "propensity/all"],
+)  # fmt: skip
+def test_a_run_that_is_killed_in_any_stage_resumes_to_the_same_summary(
+    finished: Path, tmp_path: Path, stage: str
+) -> None:
+    folder = tmp_path / "run"
+    seen = kill_when(tmp_path, rf"stage {stage}: begins", *TINY, f"hydra.run.dir={folder}")
+    assert f"stage {stage}: begins" in seen or stage == "propensity/all"
+    done = run(tmp_path, *TINY, f"hydra.run.dir={folder}")
+    assert done.returncode == 0, done.stderr
+    assert (folder / "summary.json").read_bytes() == (finished / "first" / "summary.json").read_bytes()
+    if stage != "data":
+        assert "stage data: from the cache" in done.stdout + done.stderr
+
+
+def test_training_that_is_killed_goes_on_from_its_checkpoint(finished: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    process = subprocess.Popen(
+        command(*TINY, f"hydra.run.dir={folder}"), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=tmp_path,
+        env=environment(tmp_path),
+    )  # fmt: skip
+    deadline = time.monotonic() + 120
+    while not list(tmp_path.glob("agents-ppo-train/*.partial/checkpoint.pt")) and time.monotonic() < deadline:
+        time.sleep(0.002)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    done = run(tmp_path, *TINY, f"hydra.run.dir={folder}")
+    assert done.returncode == 0, done.stderr
+    assert re.search(r"agents/ppo-train: resumed from step [\d,]+ of 16,384", done.stdout + done.stderr)
+    assert (folder / "summary.json").read_bytes() == (finished / "first" / "summary.json").read_bytes()
+
+
+def test_an_interrupt_leaves_with_130_and_says_how_to_go_on(tmp_path: Path) -> None:
+    process = subprocess.Popen(
+        command(*TINY, f"hydra.run.dir={tmp_path}/run"), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        cwd=tmp_path, env=environment(tmp_path),
+    )  # fmt: skip
+    deadline = time.monotonic() + 60
+    while not (tmp_path / "propensity-train").is_dir() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "hydra.run.dir" in errors
+    assert "Traceback" not in errors
