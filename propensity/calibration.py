@@ -47,7 +47,7 @@ def fit_calibration(
             slopes.append(1.0)
             offsets.append(0.0)
             continue
-        slope, offset = platt(*held_out)
+        slope, offset = platt(held_out[0].mean(dim=1), *held_out[1:])
         logit, outcome, weight = events
         offset = level(slope * logit + offset, outcome, weight) + offset
         slopes.append(slope)
@@ -57,7 +57,7 @@ def fit_calibration(
 
 
 def _head(name: str, outputs: Tensor, rows: Tensor, tables: FitTables) -> tuple[Tensor, Tensor, Tensor] | None:
-    """Mean logit over members, outcome and weight of one head's rows; None where the log lacks its outcome."""
+    """Members' logits [B, k], outcome and weight of one head's rows; None where the log lacks its outcome."""
     column = OUTCOME_OF[name]
     if column not in tables.outcome:
         return None
@@ -70,21 +70,24 @@ def _head(name: str, outputs: Tensor, rows: Tensor, tables: FitTables) -> tuple[
         used = used * tables.sent[rows]
     if name == "click" and "opened" in tables.outcome:
         used = used * (tables.outcome["opened"][rows] > 0)
-    return logit.mean(dim=1), tables.outcome[column][rows], used
+    return logit, tables.outcome[column][rows], used
 
 
 def level(logit: Tensor, outcome: Tensor, weight: Tensor) -> float:
-    """Shift of the logit at which predicted and observed totals agree, drawn towards 0 by the prior.
+    """Shift of the logits at which predicted and observed totals agree, drawn towards 0 by the prior.
+
+    What is predicted is the mean of the members' probabilities, which lies above the probability of their mean logit.
 
     Args:
-        logit, outcome, weight: Shape [B].
+        logit: of each member. Shape [B, k].
+        outcome, weight: Shape [B].
     """
     logit, outcome, weight = logit.double(), outcome.double(), weight.double()
     observed, shift = float((weight * outcome).sum()), 0.0
     for _ in range(50):
         chance = torch.sigmoid(logit + shift)
-        slope = float((weight * chance * (1 - chance)).sum()) + LEVEL_PRIOR
-        step = (observed - float((weight * chance).sum()) - LEVEL_PRIOR * shift) / slope
+        slope = float((weight * (chance * (1 - chance)).mean(dim=1)).sum()) + LEVEL_PRIOR
+        step = (observed - float((weight * chance.mean(dim=1)).sum()) - LEVEL_PRIOR * shift) / slope
         shift += max(-1.0, min(1.0, step))
         if abs(step) < 1e-9:
             break

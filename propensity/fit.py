@@ -18,7 +18,10 @@ from propensity.fit_settings import FitSettings
 from propensity.model import OUTCOME_OF, PropensityModel
 from propensity.network import HEADS, NetworkSpec, PropensityNetwork
 
-VALUE_WEIGHT = 0.1
+LEAST_BATCHES = 100
+"""Steps in an epoch, at least, down to batches of 256 rows."""
+
+VALUE_WEIGHT = 0.5
 """Weight of the value head's squared error (in training standard deviations) beside the log losses."""
 
 
@@ -132,12 +135,14 @@ def fit_network(
     optimizer = torch.optim.AdamW(
         network.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay, foreach=True
     )
-    batches = -(-len(training_rows) // settings.batch_size)
+    # A small log needs small batches, or an epoch is too few steps to learn anything.
+    batch_size = max(256, min(settings.batch_size, len(training_rows) // LEAST_BATCHES))
+    batches = -(-len(training_rows) // batch_size)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, settings.epochs * batches)
     best, best_weights, stale = float("inf"), network.state_dict(), 0
     for epoch in range(settings.epochs):
         network.train()
-        for batch in training_rows[torch.randperm(len(training_rows), generator=generator)].split(settings.batch_size):
+        for batch in training_rows[torch.randperm(len(training_rows), generator=generator)].split(batch_size):
             optimizer.zero_grad(set_to_none=True)
             outputs = _outputs(network, tables, population, batch)
             losses = _losses(outputs, tables, batch, bootstrap[tables.customers[batch]])
