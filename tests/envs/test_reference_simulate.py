@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from functools import cache
 
 import numpy as np
@@ -212,3 +214,12 @@ def test_clocks_are_the_calendars():
         minute, weekday = world.law.clocks(torch.full((30,), world.first_slot + slot))
         assert (minute[rows] == int(calendar.minute[0, slot])).all()
         assert (weekday[rows] == int(calendar.weekday[0, slot])).all()
+
+
+def test_the_truth_shares_no_code_with_the_network_or_its_features():
+    script = (
+        "import sys, envs.reference.simulate; own = ('campaigns', 'envs', 'propensity', 'policies', 'evaluation', 'agents');"
+        "print(*(m for m in sys.modules if m.split('.')[0] in own and not m.startswith('envs.reference')))"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert set(done.stdout.split()) == {"campaigns", "campaigns.clock", "campaigns.errors", "envs"}
