@@ -13,6 +13,9 @@ from evaluation.estimators import Contributions, LoggedDecisions, importance_wei
 LEAST_ESS_SHARE = 0.01
 """A weighted estimate that rests on fewer than this share of the rows is refused."""
 
+LEAST_EFFECTIVE_ROWS = 200
+"""Below this many effective rows (or half of a small log) weights are too skewed for a bootstrap to be trusted."""
+
 MEAN_WEIGHT_TOLERANCE = 0.2
 """A mean weight further from 1 shows that the logged probabilities do not fit the log, or do not cover the policy."""
 
@@ -80,26 +83,27 @@ def diagnose(
 def diagnose_weights(
     weights: np.ndarray, unsupported: float = 0.0, top_share: float = float("nan")
 ) -> WeightDiagnostics:
-    """The same from weights alone, as a product over slots. Shape [n].
+    """The same from weights alone: w, or over slots the last rho. Shape [n].
 
-    The rule: refused when ESS / n < 1 % or the mean weight is off 1 by more than 0.2.
+    The rule: refused when ESS / n < 1 %, when ESS is below 200 (or n / 2), or when the mean weight is off 1 by more
+    than 0.2.
     """
     rows, effective = len(weights), effective_sample_size(weights)
     mean = float(weights.mean())
     error = float(weights.std(ddof=1) / rows**0.5) if rows > 1 else float("nan")
     largest = float(weights.max())
     refused, notes = None, []
-    if effective / rows < LEAST_ESS_SHARE:
+    least = max(LEAST_ESS_SHARE * rows, min(LEAST_EFFECTIVE_ROWS, rows / 2))
+    if effective < least:
         refused = (
-            f"The {rows:,} logged decisions are worth only {effective:.3g} for this policy ({effective / rows:.2%} of "
-            f"them, {LEAST_ESS_SHARE:.0%} is the least): it decides too differently from what was logged, and single "
-            f"rows with weights up to {largest:,.3g} would decide the figure."
+            f"The {rows:,} logged rows are worth only {effective:,.3g} for this policy ({effective / rows:.2%}; "
+            f"{least:,.0f} is the least): it decides too differently from what was logged, and single rows with "
+            f"weights up to {largest:,.3g} would make the figure."
         )
     elif abs(mean - 1) > MEAN_WEIGHT_TOLERANCE:
-        reason = "takes decisions that were hardly ever logged there" if mean < 1 else "meets too rare decisions"
         refused = (
-            f"The mean weight is {mean:.3g} (standard error {error:.2g}) where it should be 1: the policy {reason}, or "
-            "the logged probabilities are wrong."
+            f"The mean weight is {mean:.3g} (standard error {error:.2g}) where it should be 1: the policy favours "
+            "decisions that were hardly ever logged, or the logged probabilities are wrong."
         )
     if unsupported > 0.01:
         notes.append(

@@ -115,6 +115,8 @@ def bootstrap(
         raise CampaignError(
             f"evaluation.draws must be at least 100 and evaluation.level in (0, 1); got {draws} and {level}."
         )
+    if not len(customer):
+        raise CampaignError("evaluation: the log has no decision to evaluate on.")
     for name, estimate in estimates.items():
         if len(estimate) != len(customer):
             raise CampaignError(f"evaluation: {name} has {len(estimate)} rows, the log has {len(customer)}.")
@@ -144,7 +146,8 @@ def customer_weights(customers: int, draws: int, seed: int) -> Iterator[np.ndarr
 
     They are looked up by 16 random bits, several times faster than exact draws; mean and variance are 1 within 1e-4.
     """
-    table = poisson.ppf((np.arange(1 << 16) + 0.5) / (1 << 16), 1.0)
+    # the quantile function of Poisson(1) at the middle of each of the 65,536 steps
+    table = np.searchsorted(poisson.cdf(np.arange(20), 1.0), (np.arange(1 << 16) + 0.5) / (1 << 16)).astype(np.float64)
     generator = np.random.default_rng(seed)
     # every draw takes its bits in one go, so that the size of chunks does not change the draws
     chunk = max(1, min(draws, CHUNK // customers))

@@ -1,119 +1,133 @@
-"""From estimates and diagnostics to a word: better, worse, cannot tell, not identifiable."""
+"""From estimates and diagnostics to a word and a sentence: better, worse, cannot tell, not identifiable."""
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import Any
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
-from evaluation.estimators import Contributions, LoggedDecisions, importance_weights
+from evaluation.diagnostics import WeightDiagnostics, diagnose, diagnose_weights
+from evaluation.estimators import Contributions
 from evaluation.intervals import Interval, bootstrap
 
-LEAST_ESS_SHARE = 0.01
-"""A weighted estimate that rests on fewer than this share of the rows is refused."""
+__all__ = ["Verdict", "Word", "diagnose", "diagnose_weights", "judge", "largest_blend", "safe_blend", "verdict"]
 
-LEAST_EFFECTIVE_ROWS = 200
-"""Below this many effective rows, weights are too skewed for a bootstrap interval to be trusted."""
+Word = Literal["better", "worse", "cannot tell", "not identifiable"]
 
-MEAN_WEIGHT_TOLERANCE = 0.2
-"""A mean weight further from 1 shows that the logged probabilities do not fit the log."""
+UNSUPPORTED_TOLERANCE = 0.2
+"""A policy that puts more probability on decisions never logged is not identifiable: its mean weight is at most .8."""
+
+SHARES = tuple(a / 10 for a in range(1, 11))
+"""Shares of decisions that a blend may give to the new policy."""
 
 
 @dataclass(frozen=True)
-class WeightDiagnostics:
-    """How much of a log a weighted estimate rests on.
+class Verdict:
+    """What the log says of a policy against another.
 
     Attributes:
-        rows: n.
-        effective: effective sample size (sum w)^2 / sum w^2 (Kish 1965).
-        effective_share: of the rows.
-        mean_weight: should be 1.
-        mean_weight_error: its standard error.
-        largest_weight: of a single row.
-        unsupported: probability that the policy puts on decisions which the logging policy never took in the log.
-        refused: why the estimate is refused, in plain words; None where it is not.
+        word: one of the four.
+        sentence: why, for people to read.
     """
 
-    rows: int
-    effective: float
-    effective_share: float
-    mean_weight: float
-    mean_weight_error: float
-    largest_weight: float
-    unsupported: float
-    refused: str | None
-
-    def to_dict(self) -> dict[str, Any]:
-        """JSON-able form."""
-        return asdict(self)
+    word: Word
+    sentence: str
 
 
-def diagnose(logged: LoggedDecisions, target: np.ndarray) -> WeightDiagnostics:
-    """Diagnostics of a policy's weights on a log. `target` has shape [n, 1 + K]."""
-    seen = np.bincount(logged.action, minlength=target.shape[1]) > 0
-    unsupported = float(target[:, ~seen].sum() / len(target))
-    return diagnose_weights(importance_weights(logged, target), unsupported)
+def judge(
+    difference: Interval | None,
+    diagnostics: WeightDiagnostics | None,
+    name: str = "the policy",
+    against: str = "what was done",
+) -> Verdict:
+    """The verdict on a policy against another, in a word and a sentence.
 
-
-def diagnose_weights(weights: np.ndarray, unsupported: float = 0.0) -> WeightDiagnostics:
-    """The same from weights alone. Shape [n]."""
-    rows, total, squares = len(weights), float(weights.sum()), float(np.square(weights).sum())
-    effective = total * total / squares if squares else 0.0
-    mean, error = float(weights.mean()), float(weights.std() / rows**0.5)
-    refused = None
-    if effective / rows < LEAST_ESS_SHARE or effective < min(LEAST_EFFECTIVE_ROWS, rows / 2):
-        refused = (
-            f"The {rows:,} logged trajectories are worth only {effective:.0f} for this policy "
-            f"({effective / rows:.2%}): it decides too differently from what was logged."
-        )
-    elif abs(mean - 1) > MEAN_WEIGHT_TOLERANCE:
-        refused = (
-            f"The mean weight is {mean:.2f} where it should be 1: the policy favours decisions that were hardly ever "
-            "logged, or the logged probabilities are wrong."
-        )
-    return WeightDiagnostics(
-        rows, effective, effective / rows, mean, error, float(weights.max(initial=0.0)), unsupported, refused
-    )
-
-
-def verdict(difference: Interval | None, diagnostics: WeightDiagnostics | None) -> str:
-    """The verdict on a policy against another.
-
+    Args:
+        difference: paired difference of their values; None where it was not estimated.
+        diagnostics: of the policy's weights; None for estimates that use none.
+        name, against: as the sentence calls them.
     Returns:
-        `not identifiable` where the policy puts most of its probability where nothing was logged, `cannot tell` where
-        the estimate is refused or its difference's interval holds 0, else `better` or `worse`.
+        `not identifiable` where the policy puts more than a fifth of its probability where nothing was logged,
+        `cannot tell` where the estimate is refused or its difference's interval holds 0 (or is unknown), else `better`
+        or `worse`.
     """
-    if diagnostics is not None and diagnostics.unsupported > 0.5:
-        return "not identifiable"
-    if difference is None or (diagnostics is not None and diagnostics.refused):
-        return "cannot tell"
+    if diagnostics is not None and diagnostics.unsupported > UNSUPPORTED_TOLERANCE:
+        return Verdict(
+            "not identifiable",
+            f"{diagnostics.unsupported:.0%} of what {name} would decide was hardly ever or never logged; this log "
+            "cannot say what it earns. Log some of these decisions at random first.",
+        )
+    if diagnostics is not None and diagnostics.refused:
+        return Verdict("cannot tell", diagnostics.refused)
+    if difference is None or not np.isfinite([difference.value, difference.low, difference.high]).all():
+        return Verdict("cannot tell", f"The log is too small to compare {name} with {against}.")
+    found = f"{difference.level:.0%} interval of the difference {difference.low:+.4g} to {difference.high:+.4g}"
     if difference.low > 0:
-        return "better"
+        return Verdict("better", f"{name} earns {difference.value:.4g} more than {against} ({found}).")
     if difference.high < 0:
-        return "worse"
-    return "cannot tell"
+        return Verdict("worse", f"{name} earns {-difference.value:.4g} less than {against} ({found}).")
+    return Verdict("cannot tell", f"The log does not tell {name} from {against} ({found}).")
+
+
+def verdict(difference: Interval | None, diagnostics: WeightDiagnostics | None) -> Word:
+    """The word alone; see `judge`."""
+    return judge(difference, diagnostics).word
 
 
 def safe_blend(
     policy: Contributions, incumbent: Contributions, weights: np.ndarray, customer: np.ndarray, draws: int, seed: int
 ) -> float:
-    """Largest share a of customers' decisions that a roll-out can safely give to the policy.
+    """Largest share of decisions that a roll-out can safely give to a policy: (1 - a) incumbent + a policy.
 
-    The estimators here are linear in the policy, so a blend (1 - a) incumbent + a policy gains a times what the
-    policy gains, with weights 1 - a + a w: the lower bound (95 %, one-sided) clears zero for every a or for none,
-    and a only decides whether the estimate is refused.
+    With one slot a blend's difference to the incumbent is a times the policy's (SNIPS: times a positive factor), so
+    that its one-sided lower bound (95 %) clears zero for every a or for none. Nor does a small a make a refused
+    estimate fit for use: gain and noise shrink alike. Where decisions of several slots are blended: `largest_blend`.
 
     Args:
-        policy, incumbent: contributions on one log.
+        policy, incumbent: contributions on one log, the logging policy being the incumbent.
         weights: the policy's. Shape [n].
         customer: of each row. Shape [n].
         draws, seed: of the bootstrap.
     Returns:
-        a in tenths, 0 where none is safe.
+        1, or 0 where no share is safe.
     """
-    both = bootstrap({"policy": policy, "incumbent": incumbent}, customer, draws, seed=seed)
-    if not both.lower_bound("policy", "incumbent") > 0:
+    return largest_blend(lambda _: (policy, weights), incumbent, customer, draws, seed, shares=(1.0,))
+
+
+def largest_blend(
+    blend: Callable[[float], tuple[Contributions, np.ndarray]],
+    incumbent: Contributions,
+    customer: np.ndarray,
+    draws: int = 1000,
+    seed: int = 0,
+    level: float = 0.95,
+    shares: tuple[float, ...] = SHARES,
+) -> float:
+    """Largest share a whose blend's paired difference to the incumbent has a one-sided lower bound above zero.
+
+    Over slots the blend pi_a = (1 - a) mu + a pi has weights prod_t (1 - a + a w_t), far tamer than the policy's own.
+    A blend is refused by the same rule as a policy, applied to 1 + (weight - 1) / a, its departure from the incumbent
+    at full scale: for one slot that is w itself, whatever a is, so that shrinking a cannot hide a bad weight.
+
+    Args:
+        blend: for a share, the blend's contributions and its weights. Shape [n] each.
+        incumbent: contributions of the logging policy, on the same rows.
+        customer: of each row. Shape [n].
+        draws, seed: of the bootstrap; the same draws for all shares.
+        level: of the one-sided bound.
+        shares: that are tried, in (0, 1].
+    Returns:
+        The largest safe share, 0 where there is none.
+    """
+    estimates = {"incumbent": incumbent}
+    for share in shares:
+        estimate, weights = blend(share)
+        if not diagnose_weights(1 + (weights - 1) / share).refused:
+            estimates[str(share)] = estimate
+    if len(estimates) == 1:
         return 0.0
-    safe = [a / 10 for a in range(1, 11) if not diagnose_weights(1 - a / 10 + a / 10 * weights).refused]
+    result = bootstrap(estimates, customer, draws, seed=seed)
+    safe = [a for a in shares if str(a) in estimates and result.lower_bound(str(a), "incumbent", level) > 0]
     return max(safe, default=0.0)

@@ -1,19 +1,24 @@
 """The law of the reference market: one slot of every customer's life, drawn and in expectation.
 
-With F fatigue, w wear-out, D demand, m interest and a attention at the local hour:
+With local hour h, fatigue F, wear-out w of the content, demand D, interest m in its category, s the customer's fatigue
+sensitivity and p its price sensitivity, net price n = price (1 - discount):
 
-    attention   a = 0.12 + 0.88 max(exp(kappa (cos(h - peak) - 1)), 0.6 exp(kappa (cos(h - second peak) - 1)))
-    rested      r = 1 / (1 + (weight * sensitivity * F)^2)
-    P(open | send)   = open_peak a r (0.2 + 0.8 m) exp(-0.5 novelty w)
-    P(click | open)  = click_peak m^0.7 (1 + 0.4 price_sensitivity discount)
-    P(convert | click) = convert_peak D exp(-0.5 price_sensitivity (price - 1)) (1 + price_pull price_sensitivity
-                         min(discount / 0.25, 1))
-    P(organic)  = organic rate x slot x weekday x trend x 24 h rhythm x D, a little more after an unclicked open
-    P(opt out | send) = opt_out (1 + 3 (sensitivity F)^1.5) (1.6 - m)
+    attention  a = 0.08 + 0.92 min(1, sum_j weight_j exp(kappa (cos(2 pi (h - peak_j) / 24) - 1)))
+    rested     r = 1 / (1 + (s F)^2)
+    P(open | send)     = open_peak a r (0.25 + 0.75 m) exp(-0.3 novelty w)
+    P(click | open)    = click_peak (1 + 0.35^2) m^2 / (m^2 + 0.35^2)
+    P(convert | click) = min(0.95, convert_peak D season_content exp(-elasticity p (n - 1)))
+    organic rate l     = organic D weekday (1 + trend day) (0.25 + 1.5 a) slot_hours / 168
+    P(organic)         = 1 - exp(-l) where nothing was converted; 1 - exp(-1.25 l) after an unclicked open
+    P(opt out | send)  = min(0.5, opt_out (1 + 4 (s F)^2) (1.6 - m))
+    season_content     = weekday (1 + trend day) exp(season (cos(2 pi (date - season_peak) / 365.25) - 1))
 
-Fatigue halves every `fatigue_hours` and grows by 1 a send (0.5 if it was opened); wear-out of a content halves
-every `wear_days`, grows by 1 when it and by 0.3 when its category is sent; demand refills with `demand_days` and
-falls to 15 % at a purchase, so that what a push sells early is not bought unasked later.
+A converted push earns basket price (margin - discount), an organic purchase basket margin, each times a log-normal
+factor of mean 1. Visits follow every click and purchase, and with 1 - exp(-4 l) besides.
+
+Fatigue halves every `fatigue_hours` and grows by 1 a send (0.5 if it was opened). Wear-out halves every `wear_days` and
+grows by 1 when the content and by 0.3 when another of its category is sent. Demand fills up again with `demand_days`
+and falls to 0.15 of itself at a purchase: what a push sells today is not bought unasked tomorrow.
 """
 
 from __future__ import annotations
@@ -24,16 +29,23 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from campaigns.observation import Calendar
-from envs.reference.people import People
+from campaigns.clock import SlotClock, local_calendar
+from envs.reference.customers import ZONES, Customers
 from envs.reference.variants import Variant
-from envs.world import Outcome
 
 NOISE_COLUMNS = 7
 """Uniforms a customer and slot: open, click, convert, organic, basket, opt-out, visit."""
 
 BASKET_SPREAD = 0.6
 """Standard deviation of a basket's logarithm."""
+
+ATTENTION_FLOOR = 0.08
+CLICK_HALF = 0.35
+REMINDED = 1.25
+VISITS = 4.0
+DEMAND_LEFT = 0.15
+RELATED_WEAR = 0.3
+WEAR_WEIGHT = 0.3
 
 
 @dataclass(frozen=True)
@@ -42,9 +54,9 @@ class TruthState:
 
     Attributes:
         slot: to be decided. Shape [N], int64.
-        fatigue: Shape [N].
-        wear: wear-out of each content. Shape [N, K].
-        demand: 0..1. Shape [N].
+        fatigue: decayed count of sends. Shape [N].
+        wear: wear-out of each content, a decayed count of its sends. Shape [N, K].
+        demand: what a customer would buy now, 0..1. Shape [N].
         opted_out: Shape [N], bool.
     """
 
@@ -56,136 +68,225 @@ class TruthState:
 
 
 @dataclass(frozen=True)
-class ContentTensors:
-    """The contents of a variant. Shapes [K]; `category` int64."""
+class Outcome:
+    """What one slot brought N customers, drawn and in expectation under the same law. All of shape [N].
 
+    Attributes:
+        opened, clicked, visited, purchased, unsubscribed: drawn; bool.
+        revenue: drawn payments, in currency.
+        value: drawn margin before send and opt-out costs, in currency; negative where a discount exceeds the margin.
+        expected_value, expected_revenue: mean given state and decision, in currency.
+        expected_opened, expected_clicked, expected_visited, expected_purchased, expected_unsubscribed: probabilities
+            given state and decision.
+    """
+
+    opened: Tensor
+    clicked: Tensor
+    visited: Tensor
+    purchased: Tensor
+    unsubscribed: Tensor
+    revenue: Tensor
+    value: Tensor
+    expected_value: Tensor
+    expected_revenue: Tensor
+    expected_opened: Tensor
+    expected_clicked: Tensor
+    expected_visited: Tensor
+    expected_purchased: Tensor
+    expected_unsubscribed: Tensor
+
+
+@dataclass(frozen=True)
+class Law:
+    """Everything that stays as it is while customers live: who they are, what can be sent, and what clocks say.
+
+    Attributes:
+        variant, customers: the world.
+        category: of each content. Shape [K], int64.
+        price, discount, season, season_peak: of each content; see `ContentSpec`. Shape [K].
+        weekday_factor: of demand, Monday to Sunday. Shape [7].
+        minute, weekday: the zones' clocks. Shape [Z, T], int64.
+        first_slot: slot of the clocks' column 0.
+        origin: slot at which the trend starts.
+        origin_date: day of the year at `origin`.
+        slot_hours: length of a slot, in hours.
+    """
+
+    variant: Variant
+    customers: Customers
     category: Tensor
     price: Tensor
     discount: Tensor
+    season: Tensor
+    season_peak: Tensor
+    weekday_factor: Tensor
+    minute: Tensor
+    weekday: Tensor
+    first_slot: int
+    origin: int
+    origin_date: float
+    slot_hours: int
+
+    def clocks(self, slot: Tensor) -> tuple[Tensor, Tensor]:
+        """The customers' minute of the day and weekday at `slot` [N]; each of shape [N], int64."""
+        column = slot - self.first_slot
+        return self.minute[self.customers.zone, column], self.weekday[self.customers.zone, column]
 
 
-def content_tensors(variant: Variant) -> ContentTensors:
-    """A variant's contents as tensors."""
-    index = {name: i for i, name in enumerate(variant.categories)}
-    return ContentTensors(
-        torch.tensor([index[c.category] for c in variant.contents]),
-        torch.tensor([c.price for c in variant.contents]),
-        torch.tensor([c.discount for c in variant.contents]),
-    )
-
-
-def fresh_state(people: People, contents: int, slot: int) -> TruthState:
-    """Rested customers with full demand at `slot`."""
-    n = len(people)
-    return TruthState(
-        torch.full((n,), slot, dtype=torch.int64),
-        torch.zeros(n),
-        torch.zeros(n, contents),
-        torch.ones(n),
-        torch.zeros(n, dtype=torch.bool),
-    )
-
-
-def step(
+def make_law(
     variant: Variant,
-    people: People,
-    contents: ContentTensors,
-    calendar: Calendar,
-    slot_hours: int,
-    first_slot: int,
-    state: TruthState,
-    decision: Tensor,
-    noise: Tensor,
-) -> tuple[TruthState, Outcome]:
+    customers: Customers,
+    clock: SlotClock,
+    origin: int,
+    before: int,
+    after: int,
+    device: torch.device | str = "cpu",
+) -> Law:
+    """Lays a world out on a device.
+
+    Args:
+        variant, customers: the world.
+        clock: the grid. Where a slot is a whole day, everything happens at noon.
+        origin: slot at which the trend starts.
+        before, after: how many slots before the origin and from it on the world can be stepped.
+        device: where everything lives.
+    """
+    names = {name: i for i, name in enumerate(variant.categories)}
+    local = local_calendar(clock, ZONES, origin - before, before + after)
+    minute = torch.from_numpy(local.minute)
+    if clock.slot_hours == 24:
+        minute = torch.full_like(minute, 12 * 60)
+
+    def column(name: str) -> Tensor:
+        return torch.tensor([getattr(c, name) for c in variant.contents], dtype=torch.float32, device=device)
+
+    return Law(
+        variant=variant,
+        customers=customers.to(device),
+        category=torch.tensor([names[c.category] for c in variant.contents], device=device),
+        price=column("price"),
+        discount=column("discount"),
+        season=column("season"),
+        season_peak=column("season_peak"),
+        weekday_factor=torch.tensor(variant.weekday, dtype=torch.float32, device=device),
+        minute=minute.to(device),
+        weekday=torch.from_numpy(local.weekday).to(device),
+        first_slot=origin - before,
+        origin=origin,
+        origin_date=float(clock.times([origin])[0].day_of_year),
+        slot_hours=clock.slot_hours,
+    )
+
+
+def fresh_state(law: Law, slot: int) -> TruthState:
+    """Rested customers with full demand at `slot`."""
+    zone = law.customers.zone
+    rest = torch.zeros_like(law.customers.organic)
+    return TruthState(
+        slot=torch.full_like(zone, slot),
+        fatigue=rest,
+        wear=rest.unsqueeze(1).repeat(1, len(law.category)),
+        demand=torch.ones_like(rest),
+        opted_out=torch.zeros_like(law.customers.consent),
+    )
+
+
+def attention(law: Law, minute: Tensor) -> Tensor:
+    """How ready the customers are at their own `minute` of the day [N], 0..1: a mixture of von Mises modes."""
+    hour = (minute.to(torch.float32) / 60.0).unsqueeze(1)
+    turn = torch.cos((hour - law.customers.peaks) * (2.0 * math.pi / 24.0))
+    modes = law.customers.weights * torch.exp(law.variant.sharpness * (turn - 1.0))
+    return ATTENTION_FLOOR + (1.0 - ATTENTION_FLOOR) * modes.sum(dim=1).clamp(max=1.0)
+
+
+def step(law: Law, state: TruthState, decision: Tensor, noise: Tensor) -> tuple[TruthState, Outcome]:
     """One slot of every customer's life; the formulas are in the module's docstring.
 
     Args:
-        variant, people, contents: the world.
-        calendar: the customers' clocks.
-        slot_hours: length of a slot, in hours.
-        first_slot: where the trend starts.
+        law: the world.
         state: before the decisions.
         decision: 0 hold, 1 + content index. Shape [N], int64. Customers without consent or opted out are held.
-        noise: uniforms. Shape [N, NOISE_COLUMNS].
+        noise: uniforms in [0, 1). Shape [N, NOISE_COLUMNS].
     Returns:
         The next state and the outcome.
     """
-    minute, weekday = calendar.at(people.zone, state.slot)
-    reachable = people.consent & ~state.opted_out
-    sent = (decision > 0) & reachable
+    variant, people = law.variant, law.customers
+    minute, weekday = law.clocks(state.slot)
+    sent = (decision > 0) & people.consent & ~state.opted_out
+    gate = sent.to(torch.float32)
     content = (decision - 1).clamp(min=0)
-    price, discount = contents.price[content], contents.discount[content]
-    interest = people.interest.gather(1, contents.category[content].unsqueeze(1)).squeeze(1)
+    price, discount = law.price[content], law.discount[content]
+    interest = people.interest.gather(1, law.category[content].unsqueeze(1)).squeeze(1)
     wear = state.wear.gather(1, content.unsqueeze(1)).squeeze(1)
-    gate = sent.float()
 
-    attention = _attention(variant, people, minute)
-    tired = people.fatigue_sensitivity * state.fatigue
-    rested = 1.0 / (1.0 + (variant.fatigue_weight * tired).square())
-    p_open = gate * variant.open_peak * attention * rested * (0.2 + 0.8 * interest)
-    p_open = p_open * torch.exp(-0.5 * people.novelty * wear)
-    p_click = variant.click_peak * interest.pow(0.7) * (1.0 + 0.4 * people.price_sensitivity * discount)
-    pull = 1.0 + variant.price_pull * people.price_sensitivity * (discount / 0.25).clamp(max=1.0)
-    p_convert = variant.convert_peak * state.demand * torch.exp(-0.5 * people.price_sensitivity * (price - 1.0)) * pull
-    p_convert = p_convert.clamp(max=0.95)
+    awake = attention(law, minute)
+    tired = (people.fatigue_sensitivity * state.fatigue).square()
+    fresh = torch.exp(-WEAR_WEIGHT * people.novelty * wear)
+    p_open = gate * variant.open_peak * awake / (1.0 + tired) * (0.25 + 0.75 * interest) * fresh
+    liked = interest.square()
+    p_click = variant.click_peak * (1.0 + CLICK_HALF**2) * liked / (liked + CLICK_HALF**2)
 
-    day = (state.slot - first_slot).float() * slot_hours / 24.0
-    season = torch.tensor(variant.weekday)[weekday] * (1.0 + variant.trend_per_day * day)
-    rate = people.organic * season * state.demand * (0.25 + 1.5 * attention) * slot_hours / (7 * 24)
-    p_organic = 1.0 - torch.exp(-rate)
-    p_reminded = 1.0 - torch.exp(-rate * 1.25)  # opened, not clicked
-    p_visit = 1.0 - torch.exp(-4.0 * rate)
-    # An opt-out is likelier where the customer is tired of pushes and not interested in this one.
-    p_out = gate * (people.opt_out * (1.0 + 3.0 * tired.pow(1.5)) * (1.6 - interest)).clamp(max=0.5)
+    day = (state.slot - law.origin).to(torch.float32) * (law.slot_hours / 24.0)
+    season = law.weekday_factor[weekday] * (1.0 + variant.trend_per_day * day)
+    turn = torch.cos((law.origin_date + day - law.season_peak[content]) * (2.0 * math.pi / 365.25))
+    wanted = season * torch.exp(law.season[content] * (turn - 1.0))
+    dear = torch.exp(-variant.elasticity * people.price_sensitivity * (price * (1.0 - discount) - 1.0))
+    p_convert = (variant.convert_peak * state.demand * wanted * dear).clamp(max=0.95)
+
+    rate = people.organic * state.demand * season * (0.25 + 1.5 * awake) * (law.slot_hours / 168.0)
+    p_organic = -torch.expm1(-rate)
+    p_reminded = -torch.expm1(-REMINDED * rate)
+    p_visit = -torch.expm1(-VISITS * rate)
+    p_out = gate * (people.opt_out * (1.0 + 4.0 * tired) * (1.6 - interest)).clamp(max=0.5)
 
     opened = noise[:, 0] < p_open
     clicked = opened & (noise[:, 1] < p_click)
     converted = clicked & (noise[:, 2] < p_convert)
-    p_unasked = torch.where(opened & ~clicked, p_reminded, p_organic)
-    unasked = ~converted & (noise[:, 3] < p_unasked)
-    purchased = converted | unasked
+    organic = ~converted & (noise[:, 3] < torch.where(opened & ~clicked, p_reminded, p_organic))
+    purchased = converted | organic
     visited = purchased | clicked | (noise[:, 6] < p_visit)
     unsubscribed = noise[:, 5] < p_out
 
-    normal = torch.erfinv((2.0 * noise[:, 4] - 1.0).clamp(-0.999999, 0.999999)) * math.sqrt(2.0)
-    skew = torch.exp(BASKET_SPREAD * normal - BASKET_SPREAD**2 / 2)
+    pushed_revenue = people.basket * price * (1.0 - discount)
     pushed_value = people.basket * price * (variant.margin - discount)
     organic_value = people.basket * variant.margin
-    value = skew * torch.where(converted, pushed_value, torch.where(unasked, organic_value, 0.0))
+    normal = torch.erfinv((2.0 * noise[:, 4] - 1.0).clamp(-0.999999, 0.999999)) * math.sqrt(2.0)
+    skew = purchased * torch.exp(BASKET_SPREAD * normal - BASKET_SPREAD**2 / 2)
 
-    p_converted = p_open * p_click * p_convert
-    p_ignored = p_open * (1.0 - p_click)
-    p_organic_only = p_ignored * p_reminded + (p_open * p_click * (1.0 - p_convert) + (1.0 - p_open)) * p_organic
-    p_any = p_converted + p_organic_only
-    p_any_unclicked = p_ignored * p_reminded + (1.0 - p_open) * p_organic
-    p_click_total = p_open * p_click
+    # The four ways in which a slot can go: converted; clicked only; opened only; neither.
+    p_clicked = p_open * p_click
+    p_converted = p_clicked * p_convert
+    p_clicked_only, p_opened_only = p_clicked - p_converted, p_open - p_clicked
+    p_unasked = (p_clicked_only + 1.0 - p_open) * p_organic + p_opened_only * p_reminded
+    p_nothing = p_opened_only * (1.0 - p_reminded) + (1.0 - p_open) * (1.0 - p_organic)
     outcome = Outcome(
-        opened,
-        clicked,
-        visited,
-        purchased,
-        unsubscribed,
-        value,
-        p_converted * pushed_value + p_organic_only * organic_value,
-        p_open,
-        p_click_total,
-        p_click_total + p_any_unclicked + (1.0 - p_click_total - p_any_unclicked) * p_visit,
-        p_any,
-        p_out,
+        opened=opened,
+        clicked=clicked,
+        visited=visited,
+        purchased=purchased,
+        unsubscribed=unsubscribed,
+        revenue=skew * torch.where(converted, pushed_revenue, people.basket),
+        value=skew * torch.where(converted, pushed_value, organic_value),
+        expected_value=p_converted * pushed_value + p_unasked * organic_value,
+        expected_revenue=p_converted * pushed_revenue + p_unasked * people.basket,
+        expected_opened=p_open,
+        expected_clicked=p_clicked,
+        expected_visited=1.0 - p_nothing * (1.0 - p_visit),
+        expected_purchased=p_converted + p_unasked,
+        expected_unsubscribed=p_out,
     )
-    decay = torch.exp2(-slot_hours / people.fatigue_hours)
-    fatigue = state.fatigue * decay + gate * torch.where(opened, 0.5, 1.0)
-    same = torch.nn.functional.one_hot(content, state.wear.shape[1]).float()
-    related = (contents.category.unsqueeze(0) == contents.category[content].unsqueeze(1)).float() - same
-    worn = state.wear * 2.0 ** (-slot_hours / (24.0 * variant.wear_days)) + gate.unsqueeze(1) * (same + 0.3 * related)
-    refilled = 1.0 - (1.0 - state.demand) * math.exp(-slot_hours / (24.0 * variant.demand_days))
-    demand = torch.where(purchased, 0.15 * refilled, refilled)
-    return TruthState(state.slot + 1, fatigue, worn, demand, state.opted_out | unsubscribed), outcome
-
-
-def _attention(variant: Variant, people: People, minute: Tensor) -> Tensor:
-    turn = 2.0 * math.pi / 24.0
-    hour = minute.float() / 60.0
-    first = torch.exp(variant.sharpness * (torch.cos((hour - people.peak) * turn) - 1.0))
-    second = torch.exp(variant.sharpness * (torch.cos((hour - people.second_peak) * turn) - 1.0))
-    return 0.12 + 0.88 * torch.maximum(first, 0.6 * second)
+    tiring = gate * torch.where(opened, 0.5, 1.0)
+    related = law.category.unsqueeze(0) == law.category[content].unsqueeze(1)
+    exactly = torch.arange(len(law.category), device=content.device).unsqueeze(0) == content.unsqueeze(1)
+    wearing = gate.unsqueeze(1) * torch.where(exactly, 1.0, RELATED_WEAR * related)
+    refilled = 1.0 - (1.0 - state.demand) * math.exp(-law.slot_hours / (24.0 * variant.demand_days))
+    return (
+        TruthState(
+            slot=state.slot + 1,
+            fatigue=state.fatigue * torch.exp2(-law.slot_hours / people.fatigue_hours) + tiring,
+            wear=state.wear * 2.0 ** (-law.slot_hours / (24.0 * variant.wear_days)) + wearing,
+            demand=torch.where(purchased, DEMAND_LEFT * refilled, refilled),
+            opted_out=state.opted_out | unsubscribed,
+        ),
+        outcome,
+    )
