@@ -158,7 +158,6 @@ def test_one_huge_weight_is_refused_in_plain_words() -> None:
     assert found.largest_weight == pytest.approx(500_000)
     assert found.effective < 2
     assert found.refused is not None
-    assert "worth only" in found.refused
     assert verdict(mean_interval(np.ones(5)), found) == "cannot tell"
 
 
@@ -189,7 +188,7 @@ def test_a_blend_is_safe_only_where_the_gain_is_sure() -> None:
     base = IPS().contributions(logged, one)
     better = type(base)(base.numerator + 0.2, base.denominator)
     same = type(base)(base.numerator + generator.normal(0, 1, 2000) * 0.01, base.denominator)
-    heavy = np.where(np.arange(2000) < 10, 200.0, 0.0)
+    heavy = np.where(np.arange(2000) < 100, 20.0, 0.0)
     assert safe_blend(better, base, np.ones(2000), logged.customer, 300, 0) == 1.0
     assert safe_blend(same, base, np.ones(2000), logged.customer, 300, 0) == 0.0
     assert 0 < safe_blend(better, base, heavy, logged.customer, 300, 0) < 1
