@@ -16,6 +16,8 @@ from sklearn.linear_model import Ridge
 from campaigns.errors import CampaignError
 from evaluation.estimators import LoggedDecisions
 
+Learner = Literal["boosting", "ridge"]
+
 
 @dataclass
 class RewardModel:
@@ -25,15 +27,16 @@ class RewardModel:
         contents: features of the contents; they let contents share what they have in common. Shape [K, Fx], finite.
         learner: `boosting` (trees over customer, decision and content features; NaN in `features` is a value of its
             own) or `ridge` (linear, a fit for each decision around its mean; NaN becomes the column's mean).
-        seed: of the trees.
-        trees: number of boosting rounds.
+        seed: of the folds, and of the rows that stop the boosting.
+        trees: most boosting rounds.
     """
 
     contents: np.ndarray
-    learner: Literal["boosting", "ridge"] = "boosting"
+    learner: Learner = "boosting"
     seed: int = 0
-    trees: int = 60
+    trees: int = 300
     _fitted: Any = field(default=None, init=False, repr=False)
+    _kept: np.ndarray = field(default_factory=lambda: np.zeros(0, dtype=bool), init=False, repr=False)
 
     def __post_init__(self) -> None:
         if self.contents.ndim != 2 or not np.isfinite(self.contents).all():
@@ -58,14 +61,16 @@ class RewardModel:
             raise CampaignError(
                 f"evaluation: action {action.max()} is logged, but there are {len(self.contents)} contents."
             )
+        self._kept = np.isfinite(features).any(axis=0)  # the trees cannot bin a column that is all missing
         if self.learner == "boosting":
             model = HistGradientBoostingRegressor(
                 max_iter=self.trees,
-                learning_rate=0.1,
-                max_leaf_nodes=15,
-                min_samples_leaf=50,
+                learning_rate=0.05,
+                max_leaf_nodes=8,
+                min_samples_leaf=100,
                 l2_regularization=1.0,
-                early_stopping=False,
+                early_stopping=True,  # rewards are mostly noise: without it a spend model is worse than the mean
+                validation_fraction=0.15,
                 random_state=self.seed,
             )
             self._fitted = model.fit(self._joined(features, action), reward)
@@ -94,7 +99,7 @@ class RewardModel:
         """Customer features, one-hot decision, content features (0 on hold)."""
         decisions = np.eye(1 + len(self.contents))
         contents = np.concatenate([np.zeros((1, self.contents.shape[1])), self.contents])
-        return np.concatenate([features, decisions[action], contents[action]], axis=1)
+        return np.concatenate([features[:, self._kept], decisions[action], contents[action]], axis=1)
 
 
 def cross_fitted_rewards(
