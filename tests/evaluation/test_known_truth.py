@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from campaigns.errors import CampaignError
 from evaluation.estimators import DM, DR, IPS, SNIPS, LoggedDecisions, per_decision_dr
 from evaluation.intervals import bootstrap, mean_interval
-from evaluation.verdict import diagnose, diagnose_weights, safe_blend, verdict
+from evaluation.verdict import diagnose, diagnose_weights, verdict
 
 ARMS = 4
 
@@ -149,18 +149,6 @@ def test_a_trajectory_ends_where_it_is_no_longer_known() -> None:
     assert value.tolist() == [2.0]
 
 
-def test_one_huge_weight_is_refused_in_plain_words() -> None:
-    rows = 20_000
-    prob = np.full(rows, 0.5)
-    prob[7] = 1e-6
-    logged = LoggedDecisions(np.arange(rows), np.zeros(rows, dtype=int), np.ones(rows), prob)
-    found = diagnose(logged, np.tile([0.5, 0.5], (rows, 1)))
-    assert found.largest_weight == pytest.approx(500_000)
-    assert found.effective < 2
-    assert found.refused is not None
-    assert verdict(mean_interval(np.ones(5)), found) == "cannot tell"
-
-
 def test_logged_probabilities_off_by_a_factor_are_refused() -> None:
     bandit = Bandit()
     logged, context = bandit.log(20_000, 0)
@@ -179,19 +167,6 @@ def test_verdicts_follow_the_interval() -> None:
     assert verdict(mean_interval(-sure), fine) == "worse"
     assert verdict(mean_interval(np.array([-1.0, 1.0])), fine) == "cannot tell"
     assert verdict(mean_interval(sure), diagnose_weights(np.ones(1000), unsupported=0.9)) == "not identifiable"
-
-
-def test_a_blend_is_safe_only_where_the_gain_is_sure() -> None:
-    generator = np.random.default_rng(0)
-    logged = LoggedDecisions(np.arange(2000), np.zeros(2000, dtype=int), generator.normal(0, 1, 2000), np.ones(2000))
-    one = np.tile([1.0, 0.0], (2000, 1))
-    base = IPS().contributions(logged, one)
-    better = type(base)(base.numerator + 0.2, base.denominator)
-    same = type(base)(base.numerator + generator.normal(0, 1, 2000) * 0.01, base.denominator)
-    heavy = np.where(np.arange(2000) < 100, 20.0, 0.0)
-    assert safe_blend(better, base, np.ones(2000), logged.customer, 300, 0) == 1.0
-    assert safe_blend(same, base, np.ones(2000), logged.customer, 300, 0) == 0.0
-    assert 0 < safe_blend(better, base, heavy, logged.customer, 300, 0) < 1
 
 
 @pytest.mark.parametrize(
