@@ -9,6 +9,7 @@ from evaluation.diagnostics import diagnose, diagnose_weights
 from evaluation.estimators import (
     DR,
     SNIPS,
+    Contributions,
     LoggedDecisions,
     PerDecisionIS,
     cumulative_weights,
@@ -120,8 +121,12 @@ def test_a_small_share_does_not_make_a_refused_estimate_safe() -> None:
     lucky = mean_contributions(1.0 + weights)
     incumbent = mean_contributions(np.zeros(1000))
     assert safe_blend(lucky, incumbent, weights, rows, 500, 0) == 0
-    blends = largest_blend(lambda a: (mean_contributions(a * lucky.numerator), 1 - a + a * weights), incumbent, rows)
-    assert blends == 0
+
+    def blend(share: float) -> tuple[Contributions, np.ndarray]:
+        return mean_contributions(share * lucky.numerator), 1 + share * (weights - 1)
+
+    assert diagnose_weights(blend(0.01)[1]).refused is None  # the blend's own weights look harmless
+    assert largest_blend(blend, incumbent, rows, shares=(0.01, 0.1, 1.0)) == 0
 
 
 def test_over_slots_a_blend_is_safe_where_the_whole_policy_is_not() -> None:
@@ -130,11 +135,11 @@ def test_over_slots_a_blend_is_safe_where_the_whole_policy_is_not() -> None:
     log, states = world.log(3000, np.random.default_rng(0))
     incumbent = mean_contributions(log.reward.sum(axis=1))
 
-    def blend(share: float) -> tuple[object, np.ndarray]:
+    def blend(share: float) -> tuple[Contributions, np.ndarray]:
         target = (1 - share) * world.logging[states] + share * world.target[states]
         return PerDecisionIS().contributions(log, target), cumulative_weights(log, target)[:, -1]
 
     whole = diagnose_weights(cumulative_weights(log, world.target[states])[:, -1])
-    share = largest_blend(blend, incumbent, np.arange(len(log)))  # type: ignore[arg-type]
+    share = largest_blend(blend, incumbent, np.arange(len(log)))
     assert whole.refused
     assert 0 < share < 1
