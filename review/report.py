@@ -1,159 +1,244 @@
-"""The report of a run: one self-contained HTML file, made from the run folder's files alone.
+"""The report of a run: one self-contained HTML file, made from the files of the run folder alone.
 
-`python -m review.report RUN_FOLDER` makes it again.
+`python -m review.report RUN_FOLDER` makes it again. A strategist reads it: what does the policy do, to whom, why, and
+what is it worth? What the run did not find out is said to be not evaluated, with the reason.
 """
 
 from __future__ import annotations
 
-import json
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, select_autoescape
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from campaigns.errors import CampaignError
-from review import charts, words
+from review import charts, trust, words
+from review.comparison import certain_ranges, gap_section, worth_section
+from review.evidence import (
+    INCUMBENT,
+    LEAST_CUSTOMERS,
+    Behaviour,
+    Candidate,
+    Evidence,
+    dig,
+    number,
+    read_evidence,
+)
+from review.grounds import again_section, data_section, gate_section, network_section
 
 TEMPLATES = Path(__file__).parent / "templates"
-SHOWN_CONTENTS = 15
+SHOWN_CONTENTS = 12
+Section = dict[str, Any]
 
 
 def write_report(run_folder: Path) -> Path:
-    """Writes `report.html` into a run folder. What the folder lacks is named as not evaluated.
+    """Writes `report.html` into a run folder, from the files that are there.
 
+    Args:
+        run_folder: of a run, finished or not (DESIGN 12).
+    Returns:
+        The report's path.
     Raises:
-        CampaignError: where the folder holds no summary.json.
+        CampaignError: where the folder is not there or holds none of a run's files.
     """
-    summary = _read(run_folder, "summary.json")
-    if summary is None:
-        raise CampaignError(f"{run_folder}: no summary.json there; give the folder of a finished run.")
-    parts = {
-        "data": _read(run_folder, "data/report.json"),
-        "metrics": _read(run_folder, "propensity/metrics.json"),
-        "gate": _read(run_folder, "market/gate.json"),
-        "behaviour": _read(run_folder, "evaluation/behaviour.json"),
-        "manifest": _read(run_folder, "manifest.json"),
-    }
-    environment = Environment(loader=FileSystemLoader(TEMPLATES), autoescape=select_autoescape(["html", "j2"]))
-    page = environment.get_template("report.html.j2").render(**_content(summary, parts))
-    target = run_folder / "report.html"
+    page = render(read_evidence(Path(run_folder)))
+    target = Path(run_folder) / "report.html"
     part = target.with_name(".report.html.part")
     part.write_text(page, encoding="utf-8")
     part.replace(target)
     return target
 
 
-def _content(summary: dict[str, Any], parts: dict[str, Any]) -> dict[str, Any]:
-    sequential = summary["market"] is not None
-    digits = words.digits_for(_all_values(summary))
-    unit = f"{words.OUTCOMES[summary['objective']['outcome']]} per customer"
-    rows = [_row(policy, summary, digits) for policy in summary["policies"]]
-    worlds = [w for w in ("market", "judged", "truth") if any(p[w] for p in summary["policies"])] or ["offline"]
-    gains = [
-        {"name": words.policy_name(p["name"]), **{w: (p[w] or {}).get("difference") for w in worlds}}
-        for p in summary["policies"]
-        if p["name"] != "incumbent"
-    ]
-    known = [g for g in gains if any(g[w] for w in worlds)]
-    chosen = next((p for p in summary["policies"] if p["name"] == summary["chosen"]), summary["policies"][0])
+def render(evidence: Evidence) -> str:
+    """The page of a run. The same evidence gives the same page: it holds no times and no random names."""
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
+        lstrip_blocks=True,
+    )  # fmt: skip
+    return environment.get_template("report.html.j2").render(**_page(evidence)) + "\n"
+
+
+def _page(evidence: Evidence) -> dict[str, Any]:
+    summary = evidence.part("summary")
+    candidates = evidence.candidates()
+    chosen = next((c for c in candidates if c.name == summary.get("chosen")), None)
+    does = evidence.behaviours()
+    sequential = isinstance(summary.get("market"), Mapping) or any(c.worth for c in candidates)
+    digits = words.digits_for(certain_ranges(candidates))
+    # The word lift is for effects that chance itself assigned, with the probabilities on record.
+    randomised = dig(summary, "data", "randomised") is True and dig(summary, "data", "action_prob") == "logged"
     return {
-        "summary": summary,
+        "why_no_summary": evidence.missing.get("summary", ""),
+        "kicker": _kicker(summary),
+        "headline": words.headline(summary, chosen),
+        "lead": words.worth(summary, chosen, digits, randomised),
+        "recommended": summary.get("recommended") is True and chosen is not None and chosen.name != INCUMBENT,
+        "reason": words.sentence(str(summary.get("reason") or "")),
+        "cards": _cards(summary, chosen, does, digits, sequential),
+        "checks": trust.checks(evidence, chosen, does, digits),
         "sequential": sequential,
-        "headline": words.headline(summary),
-        "worth": words.worth_sentence(summary, digits),
-        "unit": unit,
-        "worlds": worlds,
-        "rows": rows,
-        "forest": Markup(charts.forest(known, worlds, unit)) if known else None,
-        "behaviour": _behaviour(summary, parts["behaviour"]),
-        "heads": _heads(parts["metrics"]),
-        "reliability": _reliability(parts["metrics"]),
-        "value": (parts["metrics"] or {}).get("value"),
-        "gate": parts["gate"],
-        "gate_chart": Markup(charts.equivalence(parts["gate"]["checks"], parts["gate"]["margin"]))
-        if parts["gate"] and parts["gate"]["checks"]
-        else None,
-        "chosen": chosen,
-        "chosen_name": words.policy_name(summary["chosen"]),
-        "data": parts["data"],
-        "assumptions": words.assumptions(summary),
-        "manifest": parts["manifest"],
-        "figure": words.figure,
-        "percent": lambda share: words.UNKNOWN if share is None else f"{share:.0%}".replace("-", "−"),
+        "unit": words.unit(summary),
+        "horizon": words.horizon(summary, not sequential),
+        "worth": worth_section(evidence, candidates, chosen, digits, sequential),
+        "behaviour": _behaviour(evidence, chosen, does, sequential),
+        "guardrails": _guardrails(evidence, chosen, does),
+        "network": network_section(evidence),
+        "gate": gate_section(evidence),
+        "gap": gap_section(candidates, chosen, digits),
+        "gap_limit": words.percent(words.GAP_LIMIT),
+        "data": data_section(evidence),
+        "assumptions": words.assumptions(summary, sequential) if summary else [],
+        "again": again_section(evidence),
+        "least": LEAST_CUSTOMERS,
     }
 
 
-def _row(policy: dict[str, Any], summary: dict[str, Any], digits: int) -> dict[str, Any]:
-    offline = policy["offline"]
-    return {
-        "name": words.policy_name(policy["name"]),
-        "kind": policy["kind"],
-        "chosen": policy["name"] == summary["chosen"],
-        **{
-            world: None if not policy[world] else words.interval(policy[world], digits)
-            for world in ("market", "judged", "truth")
-        },
-        "gap": policy["exploitation_gap"],
-        "offline": words.interval(offline, digits) if offline else words.UNKNOWN,
-        "difference": words.interval(offline["difference"], digits, signed=True) if offline else words.UNKNOWN,
-        "verdict": offline["verdict"] if offline else "",
-        "blend": offline["blend"] if offline else None,
-        "ess": offline["diagnostics"]["effective_share"] if offline else None,
-        "reason": policy.get("offline_reason", ""),
-    }
+# The verdict
 
 
-def _behaviour(summary: dict[str, Any], behaviour: dict[str, Any] | None) -> dict[str, Any] | None:
-    policies = (behaviour or {}).get("policies") or {}
-    names = [n for n in dict.fromkeys((summary["chosen"], "incumbent")) if n in policies]
+def _kicker(summary: Mapping[str, Any]) -> str:
+    data = summary.get("data")
+    parts = [str(dig(data, "source") or ""), str(dig(data, "variant") or "")]
+    for key, noun in (("customers", "customers"), ("decisions", "decisions")):
+        if number(dig(data, key)) is not None:
+            parts.append(f"{words.count(dig(data, key))} {noun}")
+    if dig(data, "first_day") and dig(data, "last_day"):
+        parts.append(f"{dig(data, 'first_day')} to {dig(data, 'last_day')}")
+    return " · ".join(part for part in parts if part)
+
+
+def _cards(
+    summary: Mapping[str, Any], chosen: Candidate | None, does: Mapping[str, Behaviour], digits: int, sequential: bool
+) -> list[dict[str, str]]:
+    if chosen is None:
+        return []
+    cards = []
+    gain = chosen.gain.get("judged") or chosen.gain.get("market") or (chosen.offline.gain if chosen.offline else None)
+    if gain is not None and chosen.name != INCUMBENT:
+        where = "predicted in a simulated market" if chosen.gain else "estimated from the log alone"
+        what = words.unit(summary)
+        cards += [
+            _card(f"Gain {what}", words.figure(gain.value, digits, True), f"{words.span(gain, digits, True)}, {where}"),
+            _card(
+                f"The same for 1,000 customers{'' if what == 'per customer' else ': ' + what.split()[0]}",
+                words.figure(words.per_thousand(gain).value, 0, True),
+                f"{words.span(words.per_thousand(gain), 0, True)}, {words.horizon(summary, not sequential)}",
+            ),
+        ]
+    mine, base = does.get(chosen.name), does.get(INCUMBENT)
+    if mine is not None and chosen.name != INCUMBENT:
+        for title, attribute, say in (
+            ("Sends per customer and week", "sends_per_week", lambda v: words.figure(v, 1)),
+            ("Opt out over the horizon", "opt_out_share", words.percent),
+        ):
+            value = getattr(mine, attribute)
+            if value is not None:
+                before = getattr(base, attribute) if base is not None else None
+                told = "" if before is None else f"{say(before)} with the incumbent"
+                cards.append(_card(title, say(value), told))
+    return cards
+
+
+def _card(title: str, value: str, note: str) -> dict[str, str]:
+    return {"title": title, "value": value, "note": note}
+
+
+# What it does
+
+
+def _behaviour(
+    evidence: Evidence, chosen: Candidate | None, does: Mapping[str, Behaviour], sequential: bool
+) -> Section:
+    wanted = dict.fromkeys((chosen.name if chosen else INCUMBENT, INCUMBENT))
+    names = [name for name in wanted if name in does]
     if not names:
-        return None
-    parts = {words.policy_name(n): policies[n] for n in names}
-    first = policies[names[0]]
-    busiest = sorted(first["contents"], key=lambda c: -c["share"])[:SHOWN_CONTENTS]
-    shown = [c["content"] for c in busiest]
-    shares = {
-        name: [next((c["share"] for c in p["contents"] if c["content"] == s), 0.0) for s in shown]
-        for name, p in parts.items()
-    }
+        one_shot = "a one-shot campaign has one decision a customer, so there is no timing or frequency to show"
+        missing = evidence.missing.get("behaviour", "no policy was played in a market")
+        return {"why_not": missing if sequential or not evidence.part("summary") else one_shot}
+    parts = {words.policy_name(name): does[name] for name in names}
+    first = does[names[0]]
     return {
-        "parts": parts,
-        "heatmap": Markup(charts.heatmaps({n: p["heatmap"] for n, p in parts.items()}, first["hours"])),
-        "frequency": Markup(
-            charts.paired_bars(
-                first["sends_histogram"]["edges"],
-                {n: p["sends_histogram"]["share"] for n, p in parts.items()},
-                "sends per customer and week",
-                "How often customers are sent something",
-            )
-        ),
-        "contents": Markup(charts.content_bars([_short(s) for s in shown], shares)),
+        "why_not": "",
+        "sentences": [s for name in names if (s := words.behaviour(name, does[name]))],
+        "when": _when(parts),
+        "often": _often(parts),
+        "suppressed_bars": any(share is None for part in parts.values() for share in part.frequency.values()),
+        "what": _what(parts),
+        "thin": words.percent(first.thin_support_share),
+        "thin_known": first.thin_support_share is not None,
+        "segments": _segments(first),
+        "suppressed": first.suppressed,
     }
 
 
-def _heads(metrics: dict[str, Any] | None) -> list[dict[str, Any]]:
-    return [{"name": name, **head} for name, head in ((metrics or {}).get("heads") or {}).items()]
+def _when(parts: Mapping[str, Behaviour]) -> Markup | None:
+    panels = {
+        name: (part.heatmap, "" if part.sends_per_week is None else f"{part.sends_per_week:.1f} sends a week")
+        for name, part in parts.items()
+        if part.heatmap is not None and part.hours == next(iter(parts.values())).hours
+    }
+    grids = {name: (grid, subtitle) for name, (grid, subtitle) in panels.items() if grid is not None}
+    return Markup(charts.heatmaps(grids, next(iter(parts.values())).hours)) if grids else None
 
 
-def _reliability(metrics: dict[str, Any] | None) -> Markup | None:
-    heads = {h["name"]: h["reliability"] for h in _heads(metrics) if h.get("reliability")}
-    return Markup(charts.reliability(heads)) if heads else None
+def _often(parts: Mapping[str, Behaviour]) -> Markup | None:
+    labels = list(next(iter(parts.values())).frequency)
+    bars = {name: list(part.frequency.values()) for name, part in parts.items() if list(part.frequency) == labels}
+    return Markup(charts.frequency(labels, bars)) if labels else None
 
 
-def _all_values(summary: dict[str, Any]) -> list[float]:
-    blocks = [p[w] for p in summary["policies"] for w in ("market", "judged", "offline") if p[w]]
-    return [b["value"] for b in blocks if b.get("value") is not None]
+def _what(parts: Mapping[str, Behaviour]) -> Markup | None:
+    shares = {name: part.contents for name, part in parts.items() if part.contents}
+    if not shares:
+        return None
+    everything = dict.fromkeys(content for contents in shares.values() for content in contents)
+    order = sorted(everything, key=lambda content: [-contents.get(content, 0.0) for contents in shares.values()])
+    shown, rest = order[:SHOWN_CONTENTS], order[SHOWN_CONTENTS:]
+    names = [*shown, f"{len(rest)} other contents"] if rest else shown
+    bars = {
+        name: [contents.get(c, 0.0) for c in shown] + ([sum(contents.get(c, 0.0) for c in rest)] if rest else [])
+        for name, contents in shares.items()
+    }
+    return Markup(charts.contents(names, bars))
 
 
-def _short(text: str, most: int = 28) -> str:
-    return text if len(text) <= most else text[: most - 1] + "…"
+def _segments(does: Behaviour) -> list[Section]:
+    return [
+        {
+            "segment": str(row.get("segment", "")),
+            "customers": words.count(row.get("customers")),
+            "sends": words.figure(number(row.get("sends_per_week")), 1),
+            "opt_outs": words.percent(number(row.get("opt_out_share"))),
+            "content": str(row.get("top_content") or words.DASH),
+        }
+        for row in does.segments
+    ]
 
 
-def _read(folder: Path, name: str) -> Any:
-    file = folder / name
-    return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else None
+def _guardrails(evidence: Evidence, chosen: Candidate | None, does: Mapping[str, Behaviour]) -> Section:
+    policy = evidence.part("policy")
+    mine = does.get(chosen.name) if chosen else None
+    base = does.get(INCUMBENT)
+    bound = mine.held_because if mine is not None else {}
+    before = base.held_because if base is not None else {}
+    exploration = number(policy.get("exploration"))
+    return {
+        "settings": words.guardrail_settings(policy.get("guardrails")),
+        "bound": [
+            (
+                words.guardrail_name(rule),
+                words.percent(share),
+                words.percent(before[rule]) if rule in before else words.DASH,
+            )
+            for rule, share in sorted(bound.items(), key=lambda item: -item[1])
+        ],
+        "why_not": "the run did not count which guardrails held sends back",
+        "mode": str(policy.get("mode") or (chosen.mode if chosen else "")),
+        "exploration": words.percent(exploration) if exploration else "",
+    }
 
 
 if __name__ == "__main__":

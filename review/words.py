@@ -1,27 +1,125 @@
-"""Sentences of the report: plain, and no stronger than what was measured."""
+"""Sentences and numbers of the report: plain, and no stronger than what was measured.
+
+The word "lift" is kept for offline estimates from logs whose assignment was randomised and logged; what a simulated
+market says is "predicted in a simulated market".
+"""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from typing import Any
 
+from review.evidence import INCUMBENT, Behaviour, Candidate, Offline, Range, dig, number
+
+MINUS, DASH = "\u2212", "\u2013"
 UNKNOWN = "not evaluated"
 NAMES = {
-    "incumbent": "what was done so far",
+    INCUMBENT: "incumbent",
     "never": "never send",
+    "always": "always send",
     "random": "send at random",
     "ppo": "PPO agent",
     "linucb": "LinUCB bandit",
     "propensity_greedy": "propensity-greedy rule",
-    "best_rule": "best rule",
+    "best_rule": "best simple rule",
 }
-OUTCOMES = {
-    "value": "value",
-    "revenue": "revenue",
-    "visited": "visits",
-    "purchased": "purchases",
-    "clicked": "clicks",
-    "opened": "opens",
+UNITS = {
+    "value": "per customer",
+    "revenue": "revenue per customer",
+    "visited": "visits per customer",
+    "purchased": "purchases per customer",
+    "clicked": "clicks per customer",
+    "opened": "opens per customer",
 }
+PLACES = {
+    "market": "market it learned in",
+    "judged": "judging market",
+    "truth": "the truth",
+    "offline": "the log alone",
+}
+HEADS = {
+    "purchased": "Purchase",
+    "visited": "Visit",
+    "unsubscribed": "Opt-out",
+    "opened": "Open, if sent",
+    "clicked": "Click, if opened",
+}
+GUARDRAILS = {
+    "quiet_hours": "Quiet hours",
+    "max_per_day": "Daily cap",
+    "max_per_week": "Weekly cap",
+    "spacing": "Time between two sends",
+    "spacing_hours": "Time between two sends",
+    "content_spacing": "Time between two sends of one content",
+    "content_spacing_hours": "Time between two sends of one content",
+    "content_max_per_week": "Weekly cap of one content",
+    "content_max_per_month": "Monthly cap of one content",
+    "holdout": "Holdout customers",
+    "consent": "No consent or opted out",
+    "opted_out": "No consent or opted out",
+    "support": "The log is too thin there",
+}
+WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
+GAP_LIMIT = 0.10
+"""The largest exploitation gap that passes without a word of caution (the project's budget)."""
+
+
+# Numbers
+
+
+def figure(value: float | None, digits: int = 2, signed: bool = False) -> str:
+    """A number with a true minus sign, or that there is none."""
+    if value is None:
+        return UNKNOWN
+    text = f"{value:{'+' if signed else ''},.{digits}f}"
+    if not float(text.replace(",", "")):
+        text = f"{0:.{digits}f}"  # neither +0.00 nor -0.00
+    return text.replace("-", MINUS)
+
+
+def span(worth: Range, digits: int, signed: bool = False) -> str:
+    """The interval of a figure, or that none was given."""
+    if worth.low is None or worth.high is None:
+        return "no interval"
+    return f"{figure(worth.low, digits, signed)} to {figure(worth.high, digits, signed)}"
+
+
+def interval(worth: Range | None, digits: int = 2, signed: bool = False) -> str:
+    """A figure with its interval in brackets."""
+    return UNKNOWN if worth is None else f"{figure(worth.value, digits, signed)} ({span(worth, digits, signed)})"
+
+
+def percent(share: float | None, digits: int = 0) -> str:
+    """A share as a percentage; small ones keep a decimal."""
+    if share is None:
+        return UNKNOWN
+    finer = max(digits, 1 if 0 < abs(share) < 0.0995 else 0)
+    return f"{figure(100 * share, finer)} %"
+
+
+def count(value: object) -> str:
+    """A whole number with thousands separated."""
+    found = number(value)
+    return UNKNOWN if found is None else f"{found:,.0f}"
+
+
+def digits_for(ranges: list[Range]) -> int:
+    """Decimals that show two significant digits of the typical interval, so that no figure looks surer than it is."""
+    widths = [(r.high - r.low) / 2 for r in ranges if r.low is not None and r.high is not None and r.high > r.low]
+    sizes = sorted(widths) or [abs(r.value) / 10 for r in ranges if r.value]
+    if not sizes:
+        return 2
+    return min(max(1 - math.floor(math.log10(sizes[len(sizes) // 2])), 0), 6)
+
+
+def per_thousand(gain: Range) -> Range:
+    """The same gain for a thousand customers."""
+    low, high = gain.low, gain.high
+    return Range(1000 * gain.value, None if low is None else 1000 * low, None if high is None else 1000 * high)
+
+
+# Names
 
 
 def policy_name(name: str) -> str:
@@ -29,80 +127,225 @@ def policy_name(name: str) -> str:
     return NAMES.get(name, name)
 
 
-def figure(value: float | None, digits: int = 2) -> str:
-    """A number, or that there is none."""
-    return UNKNOWN if value is None else f"{value:,.{digits}f}".replace("-", "−")
-
-
-def interval(worth: dict[str, Any] | None, digits: int = 2, signed: bool = False) -> str:
-    """A figure with its interval."""
-    if not worth or worth.get("value") is None:
-        return UNKNOWN
-    sign = "+" if signed else ""
-    parts = [f"{worth[key]:{sign},.{digits}f}".replace("-", "−") for key in ("value", "low", "high")]
-    return f"{parts[0]} ({parts[1]} to {parts[2]})"
-
-
-def digits_for(values: list[float]) -> int:
-    """Decimals that show about three significant digits of the largest value."""
-    largest = max((abs(v) for v in values), default=1.0)
-    return 2 if largest >= 1 else 4
-
-
-def headline(summary: dict[str, Any]) -> str:
-    """The first sentence: what to do."""
-    name = policy_name(summary["chosen"])
-    if summary["recommended"]:
-        return f"Recommended: {name}."
-    return (
-        f"No change is recommended; stay with {name}."
-        if summary["chosen"] == "incumbent"
-        else (f"{name[0].upper()}{name[1:]} looked best, but is not recommended.")
-    )
-
-
-def worth_sentence(summary: dict[str, Any], digits: int) -> str:
-    """What the chosen policy is worth, where that figure comes from, and how sure it is."""
-    chosen = next((p for p in summary["policies"] if p["name"] == summary["chosen"]), None)
-    unit = f"{OUTCOMES[summary['objective']['outcome']]} per customer"
-    if chosen is None or summary["chosen"] == "incumbent":
+def sentence(text: str) -> str:
+    """With a capital letter and a full stop."""
+    text = text.strip()
+    if not text:
         return ""
-    if chosen["judged"]:
-        gain = interval(chosen["judged"]["difference"], digits, signed=True)
-        text = f"Predicted gain in a simulated market: {gain} {unit} over {summary['horizon_days']} days."
-        if chosen["truth"]:
-            truth = interval(chosen["truth"]["difference"], digits, signed=True)
-            text += f" In the reference market's own truth, which is known here: {truth}."
-        return text
-    offline = chosen["offline"]
-    if offline and offline["difference"]:
-        word = "Lift" if summary["data"]["randomised"] else "Estimated gain"
-        gain = interval(offline["difference"], digits, signed=True)
-        return f"{word} over what was done, estimated from the log alone: {gain} {unit}."
-    return ""
+    return text[0].upper() + text[1:] + ("" if text.endswith((".", "!", "?")) else ".")
 
 
-def assumptions(summary: dict[str, Any]) -> list[tuple[str, str]]:
-    """What was fitted, what was logged, and what had to be assumed."""
-    data = summary["data"]
-    items = [
-        ("fitted", "Responses (open, click, visit, purchase, value, opt-out) by a network, from the log."),
-        ("fitted", "What was done so far, by a model of the logged decisions."),
-    ]
-    if data["action_prob"] == "logged":
-        items.append(("logged", "The probabilities with which decisions were taken."))
-    else:
-        items.append(("assumed", "That the fitted probabilities of past decisions are right: they were not logged."))
-    if data["randomised"]:
-        items.append(("identified", "The effect of a send where the logging policy gave it a positive probability."))
-    else:
-        items.append(("assumed", "That nothing unseen drove both the decisions and their outcomes."))
-    if summary["market"] is not None:
+def guardrail_name(name: str) -> str:
+    """A guardrail's name as a strategist would say it."""
+    return GUARDRAILS.get(name, name.replace("_", " ").capitalize())
+
+
+def unit(summary: Mapping[str, Any]) -> str:
+    """What figures of worth count. Value and revenue are in the log's own currency."""
+    outcome = str(dig(summary, "objective", "outcome") or "value")
+    return UNITS.get(outcome, f"{outcome} per customer")
+
+
+def horizon(summary: Mapping[str, Any], one_shot: bool) -> str:
+    """Over which time figures of worth are summed."""
+    days = number(summary.get("horizon_days"))
+    if one_shot:
+        return "for one decision each"
+    return "over the horizon" if days is None else f"over {days:g} day{'' if days == 1 else 's'}"
+
+
+def rule(settings: object) -> str:
+    """What the best rule says, from its settings."""
+    cap, daypart, content = dig(settings, "cap"), dig(settings, "daypart"), dig(settings, "content")
+    if cap is None:
+        return ""
+    time = "at any time of day" if daypart in {"any", None} else f"in the {daypart}"
+    what = "each customer's favourite" if content == "favourite" else f"{content}"
+    return f"at most {cap} a week, {time}, {what}"
+
+
+# The verdict
+
+
+def headline(summary: Mapping[str, Any], chosen: Candidate | None) -> str:
+    """The first line: what to do."""
+    if chosen is None:
+        return "No verdict: this run compared no policies"
+    if summary.get("recommended") is True and chosen.name != INCUMBENT:
+        return f"Recommended: {policy_name(chosen.name)}"
+    if chosen.name == INCUMBENT:
+        return "No change is recommended"
+    return f"Not recommended: {policy_name(chosen.name)} looked best, but not surely enough"
+
+
+def worth(summary: Mapping[str, Any], chosen: Candidate | None, digits: int, randomised: bool) -> str:
+    """What the chosen policy is worth against the incumbent, and where that figure comes from."""
+    if chosen is None:
+        return "What a policy would be worth was not evaluated."
+    if chosen.name == INCUMBENT:
+        return "Nothing that was compared is surely worth more than going on as before."
+    one_shot = not chosen.worth
+    what, when = unit(summary), horizon(summary, one_shot)
+    for place, where in (("judged", "a simulated market of customers it had not met"), ("market", "its own market")):
+        if place in chosen.gain:
+            gain = interval_words(chosen.gain[place], digits)
+            caution = "" if place == "judged" else " It was not judged in another market."
+            return f"Predicted in {where}: {gain} {what} {when}, against the incumbent.{caution}"
+    if chosen.offline is not None and chosen.offline.gain is not None:
+        gain = interval_words(chosen.offline.gain, digits)
+        slots = chosen.offline.slots
+        scope = when if slots in {None, 1} else f"over the first {slots} decisions"
+        word = "Lift over the incumbent" if randomised else "Difference to the incumbent"
+        return f"{word}, estimated from the log alone: {gain} {what} {scope}."
+    return f"What it is worth against the incumbent was not evaluated{_because(chosen)}."
+
+
+def interval_words(gain: Range, digits: int) -> str:
+    """A gain with its interval, said in full."""
+    if gain.low is None or gain.high is None:
+        return f"{figure(gain.value, digits, signed=True)} (no interval)"
+    return f"{figure(gain.value, digits, signed=True)} (95 % interval {span(gain, digits, signed=True)})"
+
+
+def leaning(gain: Range | None) -> str:
+    """Whether a difference is surely above zero, surely below, or neither."""
+    if gain is None or gain.low is None or gain.high is None:
+        return ""
+    return "better" if gain.low > 0 else "worse" if gain.high < 0 else "cannot tell"
+
+
+def offline_words(candidate: Candidate) -> str:
+    """What the log alone says of a policy, or why it says nothing."""
+    if candidate.offline is None:
+        return f"{UNKNOWN}{_because(candidate)}"
+    return candidate.offline.verdict or UNKNOWN
+
+
+def offline_scope(offline: Offline) -> str:
+    """How much of the horizon an offline estimate covers."""
+    if offline.slots is None:
+        return ""
+    return "one decision" if offline.slots == 1 else f"the first {offline.slots} decisions"
+
+
+def _because(candidate: Candidate) -> str:
+    return f": {candidate.offline_reason.rstrip('.')}" if candidate.offline_reason else ""
+
+
+# What it does
+
+
+def behaviour(name: str, does: Behaviour) -> str:
+    """How often, when and what a policy sends, in one sentence."""
+    who = policy_name(name)
+    if does.sends_per_week is None:
+        return ""
+    if does.sends_per_week == 0:
+        return f"The {who} policy sends nothing." if name in {"never"} else sentence(f"the {who} sends nothing")
+    parts = [f"sends {figure(does.sends_per_week, 1)} times per customer and week"]
+    if does.heatmap is not None and does.heatmap.sum() > 0:
+        hours = does.heatmap.sum(axis=0)
+        busiest = int(hours.argmax())
+        parts.append(f"most between {_hours(does.hours[busiest])} ({percent(float(hours[busiest]))} of sends)")
+    if does.contents and max(does.contents.values()) > 0:
+        best = max(does.contents, key=lambda content: does.contents[content])
+        parts.append(f"and {best} more than anything else ({percent(does.contents[best])})")
+    text = sentence(f"the {who} {', '.join(parts)}")
+    if does.opt_out_share is not None:
+        text += f" {percent(does.opt_out_share)} of customers opt out over the horizon."
+    return text
+
+
+def _hours(label: str) -> str:
+    low, dash, high = label.partition("-")
+    return f"{low}:00 and {high}:00" if dash and low.isdigit() and high.isdigit() else label
+
+
+def guardrail_settings(settings: object) -> list[tuple[str, str]]:
+    """The guardrails in force, as (name, setting); rules that are switched off are left out."""
+    if not isinstance(settings, Mapping):
+        return []
+    rows: list[tuple[str, str]] = []
+    quiet = number(settings.get("quiet_from")), number(settings.get("quiet_until"))
+    if quiet[0] is not None and quiet[1] is not None and quiet[0] != quiet[1]:
+        rows.append((GUARDRAILS["quiet_hours"], f"{quiet[0]:02.0f}:00 to {quiet[1]:02.0f}:00, customer's own clock"))
+    for key, say in (
+        ("max_per_day", "{:g} a day"),
+        ("max_per_week", "{:g} a week"),
+        ("spacing_hours", "{:g} hours"),
+        ("content_spacing_hours", "{:g} hours"),
+        ("content_max_per_week", "{:g} a week"),
+        ("content_max_per_month", "{:g} in 28 days"),
+    ):
+        limit = number(settings.get(key))
+        if limit:
+            rows.append((guardrail_name(key), say.format(limit)))
+    holdout = number(settings.get("holdout"))
+    if holdout:
+        rows.append((GUARDRAILS["holdout"], f"{percent(holdout)} are never sent anything, to measure the programme"))
+    rows.append((GUARDRAILS["consent"], "always binds"))
+    return rows
+
+
+# The network
+
+
+def head_name(name: str) -> str:
+    """An outcome's name."""
+    return HEADS.get(name, name.replace("_", " ").capitalize())
+
+
+def head_words(head: Mapping[str, Any]) -> str:
+    """What a head's figures mean: how well it ranks, and whether its probabilities can be taken at their word."""
+    auc, slope = number(head.get("auc")), number(head.get("calibration_slope"))
+    parts = []
+    if auc is not None:
+        parts.append(
+            "ranks no better than chance" if auc < 0.53
+            else "ranks weakly" if auc < 0.6
+            else "ranks usefully" if auc < 0.75
+            else "ranks well"
+        )  # fmt: skip
+    if slope is not None:
+        parts.append(
+            "differences between customers overstated" if slope < 0.8
+            else "differences between customers understated" if slope > 1.25
+            else "well calibrated"
+        )  # fmt: skip
+    return "; ".join(parts) or UNKNOWN
+
+
+# What was assumed
+
+
+def assumptions(summary: Mapping[str, Any], sequential: bool) -> list[tuple[str, str]]:
+    """What was logged, identified, fitted and assumed, as (label, sentence)."""
+    data = summary.get("data") if isinstance(summary.get("data"), Mapping) else {}
+    items = [("fitted", "How customers respond (open, click, visit, buy, opt out): a network, from the log.")]
+    if sequential:
+        items.append(("fitted", "What was done so far (the incumbent): a model of the logged decisions."))
+    action_prob, randomised, holds = (dig(data, key) for key in ("action_prob", "randomised", "holds"))
+    if action_prob == "logged":
+        items.append(("logged", "The probability with which each past decision was taken."))
+    elif action_prob == "fitted":
+        items.append(("fitted", "The probabilities of past decisions, as they were not logged."))
+        items.append(("assumed", "That these fitted probabilities are right."))
+    if randomised is True:
+        items.append(("identified", "The effect of a send, wherever the log gave it a chance of being sent."))
+    elif randomised is False:
+        items.append(("assumed", "That nothing unseen drove both what was sent and what came of it."))
+    if holds == "implied":
+        items.append(("assumed", "That slots without a row were decisions not to send."))
+    elif holds == "absent":
+        items.append(("not identified", "When and how often to send: only sends were logged, not the times without."))
+    if sequential:
         items += [
-            (
-                "assumed",
-                "That customers respond in the coming weeks as in the log's; season and trend stay as they were.",
-            ),
-            ("assumed", "That what the features show of a customer's history is what matters of it."),
+            ("assumed", "That customers will respond as they did in the log; season and trend stay as they were."),
+            ("assumed", "That what the features show of a customer's past is all of it that matters."),
         ]
+    terminal = dig(summary, "objective", "terminal")
+    if sequential and terminal == "zero":
+        items.append(("assumed", "That nothing after the horizon counts."))
+    elif sequential and terminal == "continue":
+        items.append(("assumed", "That what follows the horizon goes on as the market predicts."))
     return items

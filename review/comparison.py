@@ -1,0 +1,154 @@
+"""What policies are worth beside each other: in the markets, in the truth where it is known, and from the log alone."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from markupsafe import Markup
+
+from review import charts, words
+from review.evidence import INCUMBENT, LEAST_CUSTOMERS, Candidate, Evidence, Range, dig, mappings, number, read_range
+
+Section = dict[str, Any]
+
+
+def certain_ranges(candidates: list[Candidate]) -> list[Range]:
+    """The differences whose intervals decide with how many decimals figures of worth are shown."""
+    gains = [gain for c in candidates for gain in c.gain.values()]
+    gains = gains or [c.offline.gain for c in candidates if c.offline is not None and c.offline.gain is not None]
+    return [g for g in gains if g.value] or [worth for c in candidates for worth in c.worth.values()]
+
+
+def worth_section(
+    evidence: Evidence, candidates: list[Candidate], chosen: Candidate | None, digits: int, sequential: bool
+) -> Section:
+    """Worth of every policy, beside the incumbent and the best rule, best first."""
+    if not candidates:
+        return {"why_not": evidence.missing.get("summary", "summary.json lists no policies")}
+    order = sorted(candidates, key=lambda c: -_leading(c))
+    unit = words.unit(evidence.part("summary"))
+    gains = {_name(c): dict(c.gain) for c in order if c.name != INCUMBENT and c.gain}
+    logged = [c for c in order if c.offline is not None and c.offline.gain is not None]
+    rows = {_name(c): {"offline": c.offline.gain} for c in logged if c.offline and c.offline.gain}
+    over = {_name(c): dict(c.over_rule) for c in order if c.over_rule}
+    places = [p for p in ("market", "judged", "truth") if any(p in c.worth or p in c.gain for c in candidates)]
+    axis = f"gain over the incumbent, {unit}"
+    scopes = list(dict.fromkeys(words.offline_scope(c.offline) for c in logged if c.offline is not None))
+    scope = scopes[0] if len(scopes) == 1 else ""
+    return {
+        "why_not": "",
+        "forest": Markup(charts.forest(gains, "Gain over the incumbent", axis, "worth")) if gains else None,
+        "over": Markup(charts.forest(over, "Gain over the best simple rule", f"gain over the best simple rule, {unit}",
+                                     "over")) if over else None,
+        "log_forest": Markup(charts.forest(rows, "Gain over the incumbent from the log alone",
+                                           axis + (f", {scope}" if scope else ""), "log")) if rows else None,
+        "places": [(p, words.PLACES[p]) for p in places],
+        "rows": [_worth_row(c, places, chosen, digits, evidence) for c in order],
+        "offline": [_offline_row(c, chosen, digits) for c in order if c.name != INCUMBENT or c.offline],
+        "against": _against(chosen, digits),
+        "arms": _arms(evidence, digits),
+        "has_truth": "truth" in places,
+    }  # fmt: skip
+
+
+def _leading(candidate: Candidate) -> float:
+    if candidate.name == INCUMBENT:
+        return 0.0
+    gain = candidate.gain.get("judged") or candidate.gain.get("market")
+    if gain is None and candidate.offline is not None:
+        gain = candidate.offline.gain
+    return -1e300 if gain is None else gain.value
+
+
+def _name(candidate: Candidate) -> str:
+    name = words.NAMES.get(candidate.name)
+    return candidate.name if name is None else name[0].upper() + name[1:]
+
+
+def _cell(worth: Range | None, digits: int, signed: bool = False) -> dict[str, str]:
+    if worth is None:
+        return {"value": words.DASH, "span": "", "leaning": ""}
+    leaning = words.leaning(worth) if signed else ""
+    return {
+        "value": words.figure(worth.value, digits, signed),
+        "span": words.span(worth, digits, signed),
+        "leaning": leaning.replace(" ", "-"),
+    }
+
+
+def _worth_row(
+    candidate: Candidate, places: list[str], chosen: Candidate | None, digits: int, evidence: Evidence
+) -> Section:
+    is_base = candidate.name == INCUMBENT
+    detail = dig(evidence.part("best_rule"), "chooser", "settings") if candidate.name == "best_rule" else None
+    return {
+        "name": _name(candidate),
+        "note": words.rule(detail),
+        "code": candidate.name,
+        "kind": candidate.kind,
+        "chosen": chosen is not None and candidate.name == chosen.name,
+        "worth": [_cell(candidate.worth.get(place), digits) for place in places],
+        "gain": [_cell(None if is_base else candidate.gain.get(place), digits, signed=True) for place in places],
+    }
+
+
+def _offline_row(candidate: Candidate, chosen: Candidate | None, digits: int) -> Section:
+    offline = candidate.offline
+    no_gain = offline is None or offline.gain is None
+    return {
+        "name": _name(candidate),
+        "chosen": chosen is not None and candidate.name == chosen.name,
+        "worth": _cell(None if offline is None else offline.worth, digits),
+        "gain": _cell(None if offline is None else offline.gain, digits, signed=True),
+        "verdict": words.UNKNOWN if offline is None else offline.verdict or words.UNKNOWN,
+        "blend": words.DASH if no_gain or offline is None or offline.blend is None else words.percent(offline.blend),
+        "share": words.DASH
+        if offline is None or offline.effective_share is None
+        else words.percent(offline.effective_share),
+        "reason": words.sentence((offline.refused if offline else "") or candidate.offline_reason),
+        "estimator": offline.estimator if offline else "",
+    }
+
+
+def _against(chosen: Candidate | None, digits: int) -> list[Section]:
+    if chosen is None or chosen.offline is None:
+        return []
+    return [
+        {"name": words.policy_name(name), "gain": _cell(gain, digits, signed=True), "verdict": verdict}
+        for name, (gain, verdict) in chosen.offline.against.items()
+    ]
+
+
+def _arms(evidence: Evidence, digits: int) -> list[Section]:
+    arms = mappings(evidence.part("summary").get("arms"))
+    return [
+        {
+            "content": "nothing (hold)" if arm.get("content") == "hold" else str(arm.get("content")),
+            "customers": words.count(arm.get("customers")),
+            "worth": _cell(read_range(arm), digits),
+        }
+        for arm in arms
+        if (number(arm.get("customers")) or 0) >= LEAST_CUSTOMERS
+    ]
+
+
+def gap_section(candidates: list[Candidate], chosen: Candidate | None, digits: int) -> Section:
+    """How much of each gain is lost in the judging market, and in the truth where it is known."""
+    rows = [
+        {
+            "name": _name(c),
+            "chosen": chosen is not None and c.name == chosen.name,
+            "market": _cell(c.gain.get("market"), digits, signed=True),
+            "judged": _cell(c.gain.get("judged"), digits, signed=True),
+            "gap": words.DASH if c.gap is None else words.percent(c.gap),
+            "truth": _cell(c.gain.get("truth"), digits, signed=True),
+            "claim": words.DASH if c.claim_gap is None else words.percent(c.claim_gap),
+        }
+        for c in sorted(candidates, key=lambda c: -_leading(c))
+        if c.name != INCUMBENT and "market" in c.gain and "judged" in c.gain
+    ]
+    return {
+        "rows": rows,
+        "has_truth": any("truth" in c.gain for c in candidates),
+        "why_not": "no policy was played both where it learned and in a judging market",
+    }

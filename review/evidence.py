@@ -1,0 +1,329 @@
+"""What a run folder holds, read once and checked, so that a report can neither crash on a gap nor invent a number.
+
+Only files inside the run folder are read. What is missing or unreadable is remembered with its reason.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+from numpy.typing import NDArray
+
+from campaigns.errors import CampaignError
+
+FILES = {
+    "summary": "summary.json",
+    "data": "data/report.json",
+    "metrics": "propensity/metrics.json",
+    "gate": "market/gate.json",
+    "behaviour": "evaluation/behaviour.json",
+    "manifest": "manifest.json",
+    "policy": "policy/policy.json",
+    "best_rule": "agents/best_rule/policy/policy.json",
+}
+PLACES = ("market", "judged", "truth")
+INCUMBENT = "incumbent"
+LEAST_CUSTOMERS = 10
+"""Figures of fewer customers are suppressed: k-anonymity with k = 10."""
+
+
+@dataclass(frozen=True)
+class Range:
+    """A figure and its 95 % interval; the limits are None where none was given."""
+
+    value: float
+    low: float | None = None
+    high: float | None = None
+
+
+@dataclass(frozen=True)
+class Offline:
+    """What the log alone says of a policy.
+
+    Attributes:
+        estimator: its name.
+        slots: decision slots that it covers, or None.
+        worth, gain: per customer over those slots; the gain is the paired difference to the incumbent.
+        verdict: better, worse, cannot tell or not identifiable.
+        blend: the largest share of this policy, mixed into the incumbent, whose gain is surely above zero.
+        effective_share: effective sample size as a share of the rows.
+        refused: why no figure is given, or "".
+        against: by other policy, the paired difference to it and its verdict.
+    """
+
+    estimator: str
+    slots: int | None
+    worth: Range | None
+    gain: Range | None
+    verdict: str
+    blend: float | None
+    effective_share: float | None
+    refused: str
+    against: dict[str, tuple[Range, str]]
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One compared policy. `worth`, `gain` and `over_rule` are by place: market (trained in), judged, truth."""
+
+    name: str
+    kind: str
+    mode: str
+    worth: dict[str, Range]
+    gain: dict[str, Range]
+    over_rule: dict[str, Range]
+    gap: float | None
+    claim_gap: float | None
+    offline: Offline | None
+    offline_reason: str
+
+
+@dataclass(frozen=True)
+class Behaviour:
+    """What a policy does. Shares are of sends, unless said otherwise.
+
+    Attributes:
+        heatmap: share of sends by weekday (Monday first) and hour bin. Shape [7, H], sums to 1, or None.
+        hours: labels of the hour bins.
+        frequency: label of sends a week -> share of customers.
+        contents: content -> share of sends.
+        held_because: guardrail -> share of decisions that it held back.
+        thin_support_share: share of decisions where the log is thin.
+        segments: rows as the run wrote them, those of too few customers left out.
+        suppressed: how many segments were left out.
+    """
+
+    sends_per_week: float | None
+    opt_out_share: float | None
+    opens_per_send: float | None
+    heatmap: NDArray[np.float64] | None
+    hours: list[str]
+    frequency: dict[str, float | None]
+    contents: dict[str, float]
+    held_because: dict[str, float]
+    thin_support_share: float | None
+    segments: list[dict[str, Any]] = field(default_factory=list)
+    suppressed: int = 0
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """A run folder's files by name of FILES, and why others are missing."""
+
+    parts: dict[str, dict[str, Any]]
+    missing: dict[str, str]
+    overrides: list[str] | None
+
+    def part(self, name: str) -> dict[str, Any]:
+        """A file's content; empty where it is missing."""
+        return self.parts.get(name, {})
+
+    def candidates(self) -> list[Candidate]:
+        """The compared policies, in the order of the summary."""
+        return [_candidate(entry) for entry in mappings(self.part("summary").get("policies")) if entry.get("name")]
+
+    def behaviours(self) -> dict[str, Behaviour]:
+        """What each policy does in the judging world."""
+        content = self.part("behaviour")
+        customers = number(content.get("customers"))
+        policies = content.get("policies")
+        entries = policies.items() if isinstance(policies, Mapping) else ()
+        return {str(name): _behaviour(entry, customers) for name, entry in entries if isinstance(entry, Mapping)}
+
+
+def read_evidence(run_folder: Path) -> Evidence:
+    """Reads the files of FILES that the folder has.
+
+    Raises:
+        CampaignError: where the folder is not there, or holds none of a run's files.
+    """
+    if not run_folder.is_dir():
+        raise CampaignError(f"{run_folder}: there is no such folder; give the folder of a run.")
+    parts: dict[str, dict[str, Any]] = {}
+    missing: dict[str, str] = {}
+    for name, file in FILES.items():
+        try:
+            content = json.loads((run_folder / file).read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            missing[name] = f"the run folder has no {file}"
+        except (OSError, ValueError):
+            missing[name] = f"{file} cannot be read as JSON"
+        else:
+            if isinstance(content, Mapping):
+                parts[name] = dict(content)
+            else:
+                missing[name] = f"{file} does not hold what it should"
+    if not parts:
+        raise CampaignError(f"{run_folder}: none of a run's files is there (summary.json...); give a run's folder.")
+    return Evidence(parts, missing, _overrides(run_folder))
+
+
+def number(value: object) -> float | None:
+    """A finite number, or None for anything else (null, NaN, text)."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return float(value) if math.isfinite(value) else None
+
+
+def mappings(value: object) -> list[Mapping[str, Any]]:
+    """The objects of a list; nothing where it is no list."""
+    return [entry for entry in value if isinstance(entry, Mapping)] if isinstance(value, list) else []
+
+
+def texts(value: object) -> list[str]:
+    """The entries of a list as text; nothing where it is no list."""
+    return [str(entry) for entry in value] if isinstance(value, list) else []
+
+
+def dig(content: object, *keys: str) -> Any:
+    """A nested value, or None where any key is missing."""
+    for key in keys:
+        if not isinstance(content, Mapping):
+            return None
+        content = content.get(key)
+    return content
+
+
+def read_range(block: object) -> Range | None:
+    """A figure with its interval, or None where there is no figure."""
+    value = number(dig(block, "value"))
+    return None if value is None else Range(value, number(dig(block, "low")), number(dig(block, "high")))
+
+
+def _by_place(entry: Mapping[str, Any], *keys: str) -> dict[str, Range]:
+    found = {place: read_range(dig(entry, place, *keys)) for place in PLACES}
+    return {place: figure for place, figure in found.items() if figure is not None}
+
+
+def _candidate(entry: Mapping[str, Any]) -> Candidate:
+    offline = entry.get("offline")
+    return Candidate(
+        name=str(entry["name"]),
+        kind=str(entry.get("kind") or ""),
+        mode=str(entry.get("mode") or ""),
+        worth=_by_place(entry),
+        gain=_by_place(entry, "difference"),
+        over_rule=_by_place(entry, "over_best_rule"),
+        gap=number(entry.get("exploitation_gap")),
+        claim_gap=number(entry.get("judged_minus_truth")),
+        offline=_offline(offline) if isinstance(offline, Mapping) else None,
+        offline_reason=str(entry.get("offline_reason") or ""),
+    )
+
+
+def _offline(entry: Mapping[str, Any]) -> Offline:
+    slots = number(entry.get("horizon_slots"))
+    against = entry.get("against")
+    ranges = {
+        str(name): (figure, str(dig(block, "verdict") or ""))
+        for name, block in (against.items() if isinstance(against, Mapping) else ())
+        if (figure := read_range(block)) is not None
+    }
+    return Offline(
+        estimator=str(entry.get("estimator") or ""),
+        slots=None if slots is None else int(slots),
+        worth=read_range(entry),
+        gain=read_range(entry.get("difference")),
+        verdict=str(entry.get("verdict") or ""),
+        blend=number(entry.get("blend")),
+        effective_share=number(dig(entry, "diagnostics", "effective_share")),
+        refused=str(dig(entry, "diagnostics", "refused") or ""),
+        against=ranges,
+    )
+
+
+def _behaviour(entry: Mapping[str, Any], customers: float | None) -> Behaviour:
+    rows = mappings(entry.get("segments"))
+    shown = [dict(row) for row in rows if (number(row.get("customers")) or 0) >= LEAST_CUSTOMERS]
+    heatmap, hours = _heatmap(entry)
+    return Behaviour(
+        sends_per_week=number(entry.get("sends_per_week")),
+        opt_out_share=number(entry.get("opt_out_share")),
+        opens_per_send=number(entry.get("opens_per_send")),
+        heatmap=heatmap,
+        hours=hours,
+        frequency=_frequency(entry.get("sends_histogram"), customers),
+        contents={
+            str(row.get("content")): share
+            for row in mappings(entry.get("contents"))
+            if (share := number(row.get("share"))) is not None
+        },
+        held_because=_shares(entry.get("held_because")),
+        thin_support_share=number(entry.get("thin_support_share")),
+        segments=shown,
+        suppressed=len(rows) - len(shown),
+    )
+
+
+def _shares(content: object) -> dict[str, float]:
+    entries = content.items() if isinstance(content, Mapping) else ()
+    return {str(name): share for name, value in entries if (share := number(value)) is not None}
+
+
+def _heatmap(entry: Mapping[str, Any]) -> tuple[NDArray[np.float64] | None, list[str]]:
+    rows = entry.get("heatmap")
+    try:
+        grid = np.array(rows, dtype=np.float64)
+    except (TypeError, ValueError):
+        return None, []
+    if grid.ndim != 2 or len(grid) != 7 or not grid.shape[1] or not np.isfinite(grid).all() or (grid < 0).any():
+        return None, []
+    hours = texts(entry.get("hours"))
+    if len(hours) != grid.shape[1]:
+        step = 24 / grid.shape[1]
+        hours = [f"{int(i * step):02d}-{int((i + 1) * step):02d}" for i in range(grid.shape[1])]
+    return grid / max(grid.sum(), 1e-12), hours
+
+
+def _frequency(block: object, customers: float | None) -> dict[str, float | None]:
+    """Share of customers by sends a week; None where the bar would stand for fewer than LEAST_CUSTOMERS.
+
+    `edges` are either labels, one a bar, or limits of the bars, one more than there are bars.
+    """
+    edges, shares = dig(block, "edges"), dig(block, "share")
+    if not isinstance(edges, list) or not isinstance(shares, list):
+        return {}
+    if len(edges) == len(shares) + 1:
+        labels = [f"{_plain(low)}\u2013{_plain(high)}" for low, high in pairwise(edges)]
+    elif len(edges) == len(shares):
+        labels = [_plain(edge) for edge in edges]
+    else:
+        return {}
+    bars: dict[str, float | None] = {}
+    for label, share in zip(labels, map(number, shares), strict=True):
+        few = share is not None and customers is not None and 0 < round(share * customers) < LEAST_CUSTOMERS
+        bars[label] = None if few else share
+    return bars
+
+
+def _plain(edge: object) -> str:
+    value = number(edge)
+    return str(edge) if value is None else f"{value:g}"
+
+
+def _overrides(run_folder: Path) -> list[str] | None:
+    """The settings that the run was started with, or None. Folders are shortened to their last part."""
+    try:
+        content = yaml.safe_load((run_folder / ".hydra" / "overrides.yaml").read_text(encoding="utf-8"))
+    except (OSError, ValueError, yaml.YAMLError):
+        return None
+    return shortened(texts(content)) if isinstance(content, list) else None
+
+
+def shortened(overrides: Iterable[str]) -> list[str]:
+    """Settings with folders cut to their last part: a report is passed on, a machine's folders are not."""
+    short = []
+    for override in overrides:
+        key, sign, value = override.partition("=")
+        is_folder = value.startswith(("/", "~", "\\")) or value[1:3] in {":\\", ":/"}
+        last = value.replace("\\", "/").rstrip("/").rpartition("/")[2]
+        short.append(f"{key}=…/{last}" if sign and is_folder else override)
+    return short

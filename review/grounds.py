@@ -1,0 +1,210 @@
+"""What a verdict rests on: the network, the market, the data, and how to make it all again."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping
+from typing import Any
+
+from markupsafe import Markup
+
+from review import charts, words
+from review.evidence import (
+    LEAST_CUSTOMERS,
+    Evidence,
+    Range,
+    dig,
+    mappings,
+    number,
+    read_range,
+    shortened,
+    texts,
+)
+
+SHOWN_CONTENTS = 12
+Section = dict[str, Any]
+
+
+def network_section(evidence: Evidence) -> Section:
+    """The propensity network: reliability, metrics of every head, and value by content."""
+    metrics = evidence.part("metrics")
+    content = metrics.get("heads")
+    heads = {str(k): v for k, v in content.items() if isinstance(v, Mapping)} if isinstance(content, Mapping) else {}
+    if not heads:
+        return {"why_not": evidence.missing.get("metrics", "propensity/metrics.json lists no outcomes")}
+    reliable = {words.head_name(name): bins for name, head in heads.items() if (bins := _bins(head.get("reliability")))}
+    value = metrics.get("value")
+    rows = [
+        ("hold" if row.get("content") == "hold" else str(row.get("content")), predicted, observed)
+        for row in sorted(mappings(dig(value, "by_content")), key=lambda row: -(number(row.get("count")) or 0))
+        if (predicted := number(row.get("predicted"))) is not None
+        and (observed := number(row.get("observed"))) is not None
+        and (number(row.get("count")) or 0) >= LEAST_CUSTOMERS
+    ][: SHOWN_CONTENTS + 1]
+    return {
+        "why_not": "",
+        "reliability": Markup(charts.reliability(reliable)) if reliable else None,
+        "heads": [_head(name, head) for name, head in heads.items()],
+        "by_content": Markup(charts.value_by_content(rows)) if rows else None,
+        "value": [
+            (label, words.figure(number(dig(value, key)), 2))
+            for key, label in (("mean_predicted", "predicted mean"), ("mean_observed", "observed mean"),
+                               ("rmse", "root mean squared error"))
+            if number(dig(value, key)) is not None
+        ],
+    }  # fmt: skip
+
+
+def _bins(reliability: object) -> list[dict[str, float]]:
+    keys = ("predicted", "observed", "low", "high")
+    return [
+        {key: float(row[key]) for key in keys}
+        for row in mappings(reliability)
+        if all(number(row.get(key)) is not None for key in keys) and (number(row.get("count")) or 0) >= LEAST_CUSTOMERS
+    ]
+
+
+def _head(name: str, head: Mapping[str, Any]) -> Section:
+    log_loss, constant = number(head.get("log_loss")), number(head.get("log_loss_constant"))
+    better = None if log_loss is None or not constant else 1 - log_loss / constant
+
+    def say(key: str, digits: int) -> str:
+        value = number(head.get(key))
+        return words.DASH if value is None else words.figure(value, digits)
+
+    base = number(head.get("base_rate"))
+    return {
+        "name": words.head_name(name),
+        "words": words.head_words(head),
+        "cells": [
+            words.count(head.get("rows")) if number(head.get("rows")) is not None else words.DASH,
+            words.DASH if base is None else words.percent(base, 2 if base < 0.01 else 1),
+            say("auc", 3),
+            say("log_loss", 4),
+            words.DASH if better is None else words.percent(better, 1),
+            say("calibration_slope", 2),
+            say("ece", 4),
+            say("accuracy", 3),
+            say("precision", 2),
+            say("recall", 2),
+            say("f1", 2),
+            say("threshold", 3),
+        ],
+    }  # fmt: skip
+
+
+def gate_section(evidence: Evidence) -> Section:
+    """The market gate: what was checked, by how much the market is off, and what passed."""
+    gate = evidence.part("gate")
+    if not gate:
+        return {"why_not": evidence.missing.get("gate", "market/gate.json is empty")}
+    margin = number(gate.get("margin"))
+    checks = mappings(gate.get("checks"))
+    ratios = [(str(c.get("name")), ratio, _passed(c)) for c in checks if (ratio := _ratio(c)) is not None]
+    return {
+        "why_not": "",
+        "verdict": str(gate.get("verdict") or words.UNKNOWN),
+        "note": words.sentence(str(gate.get("note") or "")),
+        "margin": words.percent(margin),
+        "chart": Markup(charts.equivalence(ratios, margin)) if ratios else None,
+        "rows": [
+            {
+                "name": str(check.get("name")),
+                "observed": words.figure(number(check.get("observed")), 3),
+                "simulated": words.figure(number(check.get("simulated")), 3),
+                "ratio": words.interval(_ratio(check), 3),
+                "result": {True: "pass", False: "fail", None: "cannot tell"}[_passed(check)],
+            }
+            for check in checks
+        ],
+    }
+
+
+def _ratio(check: Mapping[str, Any]) -> Range | None:
+    return read_range({"value": check.get("ratio"), "low": check.get("low"), "high": check.get("high")})
+
+
+def _passed(check: Mapping[str, Any]) -> bool | None:
+    passed = check.get("passed")
+    return passed if isinstance(passed, bool) else None
+
+
+def data_section(evidence: Evidence) -> Section:
+    """The log: rows, what was set aside and why, warnings, the randomisation audit and drift."""
+    data = evidence.part("data")
+    if not data:
+        return {"why_not": evidence.missing.get("data", "data/report.json is empty")}
+    kept, rows = data.get("kept"), data.get("rows")
+    audit = data.get("audit")
+    rejected = [
+        (str(r.get("table") or ""), str(r.get("column") or ""), words.count(r.get("count")), str(r.get("reason") or ""))
+        for r in sorted(mappings(data.get("rejected")), key=lambda r: -(number(r.get("count")) or 0))
+    ]
+    return {
+        "why_not": "",
+        "rows": [
+            (str(table), words.count(size), words.count(dig(kept, table)) if isinstance(kept, Mapping) else words.DASH)
+            for table, size in (rows.items() if isinstance(rows, Mapping) else ())
+        ],
+        "rejected": rejected,
+        "warnings": [words.sentence(text) for text in texts(data.get("warnings"))],
+        "preparation": [words.sentence(text) for text in texts(data.get("preparation"))],
+        "facts": _audit_facts(audit),
+        "weekly": _weekly(audit),
+    }
+
+
+def _audit_facts(audit: object) -> list[tuple[str, str]]:
+    facts = []
+    for key, label in (
+        ("send_share", "Decisions that were sends"),
+        ("action_prob_known", "Decisions with a logged probability"),
+        ("unlabelled_share", "Decisions whose outcome the log's end cuts off"),
+    ):
+        share = number(dig(audit, key))
+        if share is not None:
+            facts.append((label, words.percent(share)))
+    check = dig(audit, "randomisation")
+    if isinstance(check, Mapping):
+        said = {True: "sends are as frequent as the logged probabilities claim",
+                False: "sends are NOT as frequent as the logged probabilities claim"}  # fmt: skip
+        passed = _passed(check)
+        text = f"not tested: {check.get('note') or 'no reason given'}" if passed is None else said[passed]
+        z = number(check.get("z"))
+        facts.append(("Randomisation audit", text + ("" if z is None else f" (z = {words.figure(z, 1)})")))
+    return facts
+
+
+def _weekly(audit: object) -> Markup | None:
+    weeks = mappings(dig(audit, "weeks"))
+    if len(weeks) < 2:
+        return None
+    series: dict[str, list[float]] = {}
+    for key in weeks[0]:
+        values = [number(week.get(key)) for week in weeks]
+        if key != "week" and all(value is not None for value in values):
+            series[key.replace("_", " ")] = [value for value in values if value is not None]
+    labels = [week.get("week", place + 1) for place, week in enumerate(weeks)]
+    return Markup(charts.weekly(series, labels)) if series else None
+
+
+def again_section(evidence: Evidence) -> Section:
+    """The command, hashes and versions that make the run again."""
+    manifest = evidence.part("manifest")
+    overrides = evidence.overrides
+    command = manifest.get("command")
+    if isinstance(command, list):
+        command = shlex.join(shortened(map(str, command)))
+    elif isinstance(command, str):
+        command = " ".join(shortened(command.split()))
+    elif overrides is not None:
+        command = " ".join(["python scripts/run.py", *map(shlex.quote, overrides)])
+    versions = manifest.get("versions")
+    return {
+        "why_not": "" if manifest else evidence.missing.get("manifest", "manifest.json is empty"),
+        "command": command or "",
+        "stages": [(str(s.get("name")), str(s.get("key"))) for s in mappings(manifest.get("stages"))],
+        "hashes": [(label, str(manifest[key])) for key, label in
+                   (("config_hash", "settings"), ("code", "code"), ("data_hash", "data")) if manifest.get(key)],
+        "versions": [f"{k} {v}" for k, v in versions.items()] if isinstance(versions, Mapping) else [],
+    }  # fmt: skip

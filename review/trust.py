@@ -1,0 +1,161 @@
+"""How far a report's verdict can be trusted: one line a check, each with a status and what it rests on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from review import words
+from review.evidence import INCUMBENT, Behaviour, Candidate, Evidence, dig, number
+
+OK, CAUTION, PROBLEM, UNKNOWN = "ok", "caution", "problem", "not evaluated"
+THIN_SHARE = 0.10
+"""Share of decisions beyond what the log knows from which on a report warns."""
+MORE_OPT_OUTS = 1.10
+"""Opt-outs as a multiple of the incumbent's from which on a report warns."""
+
+
+@dataclass(frozen=True)
+class Check:
+    """One reason to trust the verdict or not: `status` is one of OK, CAUTION, PROBLEM and UNKNOWN."""
+
+    status: str
+    name: str
+    text: str
+
+
+def checks(evidence: Evidence, chosen: Candidate | None, does: Mapping[str, Behaviour], digits: int) -> list[Check]:
+    """All checks that apply to this run, in the order in which a strategist would ask.
+
+    Args:
+        evidence: of the run.
+        chosen: the chosen policy, if there is one.
+        does: what policies do, by name.
+        digits: decimals of worth.
+    """
+    found: list[Check | None] = []
+    sequential = bool(chosen and chosen.worth) or isinstance(evidence.part("summary").get("market"), Mapping)
+    changes = chosen is not None and chosen.name != INCUMBENT
+    if sequential:
+        found.append(_gate(evidence))
+    if chosen is not None and changes:
+        if sequential:
+            found += [_gap(chosen), _truth(chosen, digits)]
+        found += [_offline(chosen, digits), _rule(chosen, digits), *_behaviour(does, chosen.name, sequential)]
+    found += [_randomisation(evidence), _holds(evidence), _drift(evidence)]
+    return [check for check in found if check is not None]
+
+
+def _gate(evidence: Evidence) -> Check:
+    name = "Does the simulated market give back the log?"
+    verdict = evidence.part("gate").get("verdict") or dig(evidence.part("summary"), "market", "gate")
+    said = {
+        "pass": Check(OK, name, "Yes, within the margin, in everything that was checked."),
+        "warn": Check(CAUTION, name, "Not surely: nothing is clearly off, or it was let pass; see the market gate."),
+        "fail": Check(PROBLEM, name, "No: at least one figure is off by more than the margin. See the market gate."),
+    }
+    return said.get(str(verdict)) or Check(UNKNOWN, name, words.sentence(evidence.missing.get("gate", "no verdict")))
+
+
+def _gap(chosen: Candidate) -> Check:
+    name = "Does the gain hold among customers it had not met?"
+    if chosen.gap is None:
+        return Check(UNKNOWN, name, "No exploitation gap: there is no sure gain in the market it learned in.")
+    if chosen.gap <= 0:
+        return Check(OK, name, "Yes: judged by another market, it gains no less than where it learned.")
+    status = OK if chosen.gap <= words.GAP_LIMIT else CAUTION
+    return Check(status, name, f"{words.percent(chosen.gap)} of the gain is lost there (the exploitation gap).")
+
+
+def _truth(chosen: Candidate, digits: int) -> Check | None:
+    gain = chosen.gain.get("truth")
+    if gain is None:
+        return None
+    name = "What does the truth say? (known only because this log was made up)"
+    text = words.sentence(f"the true gain is {words.interval_words(gain, digits)}")
+    judged = chosen.gain.get("judged")
+    leaning = words.leaning(gain)
+    if leaning == "worse":
+        return Check(PROBLEM, name, f"{text} It contradicts the prediction.")
+    if leaning != "better":
+        return Check(CAUTION, name, text)
+    over = judged is not None and gain.high is not None and judged.value > gain.high
+    return Check(CAUTION if over else OK, name, f"{text} The prediction promised more." if over else text)
+
+
+def _offline(chosen: Candidate, digits: int) -> Check:
+    name = "Does the log alone, without any market, agree?"
+    offline = chosen.offline
+    if offline is None:
+        return Check(UNKNOWN, name, words.sentence(chosen.offline_reason or "no reason was given"))
+    if offline.gain is None:
+        return Check(CAUTION, name, words.sentence(offline.refused or chosen.offline_reason or offline.verdict))
+    status = {"better": OK, "worse": PROBLEM}.get(offline.verdict, CAUTION)
+    scope = words.offline_scope(offline)
+    text = f"{offline.verdict}: {words.interval_words(offline.gain, digits)}" + (f", {scope}" if scope else "")
+    return Check(status, name, words.sentence(text))
+
+
+def _rule(chosen: Candidate, digits: int) -> Check | None:
+    name = "Is it better than the best simple rule?"
+    gain = chosen.over_rule.get("judged")
+    if gain is None:
+        return None
+    text = f"in the judging market {words.interval_words(gain, digits)}"
+    if words.leaning(gain) == "better":
+        return Check(OK, name, words.sentence(f"yes: {text}"))
+    plain = "no" if words.leaning(gain) == "worse" else "not surely"
+    return Check(CAUTION, name, words.sentence(f"{plain}: {text}. The rule is easier to explain and to run"))
+
+
+def _behaviour(does: Mapping[str, Behaviour], name: str, sequential: bool) -> list[Check]:
+    mine, base = does.get(name), does.get(INCUMBENT)
+    found = []
+    if mine is not None and mine.opt_out_share is not None and base is not None and base.opt_out_share is not None:
+        more = mine.opt_out_share > MORE_OPT_OUTS * base.opt_out_share
+        text = (
+            f"{words.percent(mine.opt_out_share)} over the horizon, against "
+            f"{words.percent(base.opt_out_share)} with the incumbent."
+        )
+        found.append(Check(CAUTION if more else OK, "Does it drive customers away?", text))
+    if sequential:
+        question = "Does it decide where the log is thin?"
+        share = mine.thin_support_share if mine is not None else None
+        if share is None:
+            found.append(Check(UNKNOWN, question, "The run did not count it."))
+        else:
+            text = f"{words.percent(share)} of its decisions lie where the log knows little."
+            found.append(Check(CAUTION if share > THIN_SHARE else OK, question, text))
+    return found
+
+
+def _randomisation(evidence: Evidence) -> Check:
+    name = "Were past decisions randomised, as the log claims?"
+    if dig(evidence.part("summary"), "data", "action_prob") == "fitted":
+        return Check(CAUTION, name, "Their probabilities were not logged; they had to be fitted.")
+    audit = dig(evidence.part("data"), "audit", "randomisation")
+    if not isinstance(audit, Mapping):
+        return Check(UNKNOWN, name, words.sentence(evidence.missing.get("data", "the log was not audited for it")))
+    if audit.get("passed") is None:
+        return Check(UNKNOWN, name, words.sentence(str(audit.get("note") or "not tested")))
+    held = f"{words.count(audit.get('observed'))} sends, {words.count(audit.get('claimed'))} expected from the log"
+    z = number(audit.get("z"))
+    held += "" if z is None else f" (z = {words.figure(z, 1)})"
+    if audit["passed"]:
+        return Check(OK, name, words.sentence(held))
+    return Check(PROBLEM, name, words.sentence(f"sends are not as frequent as the logged probabilities: {held}"))
+
+
+def _holds(evidence: Evidence) -> Check | None:
+    if dig(evidence.part("summary"), "data", "holds") != "absent":
+        return None
+    text = "Only sends were logged. When and how often to send cannot be learned from this log, only what to send."
+    return Check(CAUTION, "Does the log show when nothing was sent?", text)
+
+
+def _drift(evidence: Evidence) -> Check | None:
+    flagged = dig(evidence.part("data"), "audit", "drift", "passed")
+    if not isinstance(flagged, bool):
+        return None
+    text = "Rates are steady over the log." if flagged else "Rates changed over the log; see the data section."
+    return Check(OK if flagged else CAUTION, "Did customers behave the same throughout?", text)
