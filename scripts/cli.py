@@ -15,11 +15,13 @@ from typing import Any
 EXIT_BAD_INPUT, EXIT_REFUSED, EXIT_INTERRUPTED = 2, 3, 130
 
 
-def launch(task: Callable[[Any, Path], None]) -> None:
+def launch(task: Callable[[Any, Path], None], goes_on: bool = False) -> None:
     """Runs a task under Hydra and leaves with the right exit code.
 
     Args:
         task: gets the settings as `conf.schema.RunConfig` and the run folder.
+        goes_on: whether `run=FOLDER` goes on with that run: in its folder, with its settings, of which those on the
+            command line override.
     """
     import hydra
     from hydra.core.hydra_config import HydraConfig
@@ -35,14 +37,16 @@ def launch(task: Callable[[Any, Path], None]) -> None:
     warnings.filterwarnings("ignore", category=UserWarning, module="hydra")
     folder = Path(__file__).resolve().parents[1] / "conf"
 
-    @hydra.main(version_base="1.3", config_path=str(folder), config_name="config")
     def under_hydra(config: DictConfig) -> None:
         logging.getLogger("campaign").setLevel(logging.INFO)
         run_folder = Path(HydraConfig.get().runtime.output_dir)
         task(settings_from(config), run_folder)
 
+    under_hydra.__module__ = Path(sys.argv[0]).stem  # names the job, and so its log file
     try:
-        under_hydra()
+        if goes_on:
+            sys.argv[1:] = _continued(sys.argv[1:])
+        hydra.main(version_base="1.3", config_path=str(folder), config_name="config")(under_hydra)()
     except CampaignError as error:
         _leave(str(error), EXIT_BAD_INPUT)
     except MarketRefused as refusal:
@@ -52,6 +56,27 @@ def launch(task: Callable[[Any, Path], None]) -> None:
     except (HydraException, OmegaConfBaseException) as error:
         cause = error.__cause__ if isinstance(error.__cause__, CampaignError) else None
         _leave(str(cause) if cause else _with_nearest(error), EXIT_BAD_INPUT)
+
+
+def _continued(arguments: list[str]) -> list[str]:
+    """The arguments, after those that the run in `run=FOLDER` was started with, where there is one.
+
+    Raises:
+        CampaignError: where the folder is not a run's.
+    """
+    import yaml
+
+    from campaigns.errors import CampaignError
+
+    runs = [argument.removeprefix("run=") for argument in arguments if argument.startswith("run=")]
+    if not runs:
+        return arguments
+    stored = Path(runs[-1]) / ".hydra" / "overrides.yaml"
+    if not stored.is_file():
+        raise CampaignError(f"run={runs[-1]}: no .hydra/overrides.yaml there; give the folder of an earlier run.")
+    earlier = [str(entry) for entry in yaml.safe_load(stored.read_text(encoding="utf-8")) or []]
+    mine = [argument for argument in arguments if not argument.startswith("run=")]
+    return [*earlier, *mine, f"hydra.run.dir={runs[-1]}"]
 
 
 def _leave(message: str, code: int) -> None:

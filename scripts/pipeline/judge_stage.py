@@ -104,8 +104,8 @@ def offline_stage(study: Study, agents: dict[str, Stage], train: Stage, incumben
         panel = {n: p for n, (p, kind) in panel_policies(study, agents, incumbent).items() if kind != INCUMBENT}
         slots = 1 if study.is_one_shot else config.evaluation.first_slots
         collected = collect_slots(
-            grid, people, study.catalogue, study.log.clock, serving_guardrails(study, incumbent), study.objective, panel,
-            load_model(train.folder), load_logging_policy(incumbent.folder), slots,
+            grid, people, study.catalogue, study.log.clock, serving_guardrails(study, incumbent), study.objective,
+            panel, load_model(train.folder), load_logging_policy(incumbent.folder), slots,
             lambda done: progress.update(done, slots),
         )  # fmt: skip
         report = evaluate_offline(collected, config.evaluation, config.seed)

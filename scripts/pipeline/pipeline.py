@@ -1,25 +1,57 @@
-"""The whole path: data, networks, gate, agents, worlds, offline, choice, refit, summary."""
+"""The whole path: data, networks, gate, agents, worlds, offline, choice, refit, summary, report."""
 
 from __future__ import annotations
 
 import json
 import logging
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from campaigns.errors import MarketRefused
 from conf.schema import RunConfig
 from policies.policy import load_policy
+from review.report import write_report
 from scripts.pipeline.agent_stage import RULE, agent_stage, plain_rules
 from scripts.pipeline.context import JUDGE, TRAIN, Study, check_config, check_log
 from scripts.pipeline.data_stage import data_stage
-from scripts.pipeline.fit_stage import gate_stage, incumbent_stage, metrics_stage, network_stage
-from scripts.pipeline.judge_stage import INCUMBENT, load_rollouts, offline_stage, worlds_stage
-from scripts.pipeline.stage import Stage, StageRunner, check_writable, write_json
-from scripts.pipeline.summary import behaviour_of, choose, summarise
+from scripts.pipeline.fit_stage import gate_stage, incumbent_stage, metrics_stage, network_stage, serving_guardrails
+from scripts.pipeline.judge_stage import INCUMBENT, load_rollouts, offline_stage, panel_policies, worlds_stage
+from scripts.pipeline.stage import Stage, StageRunner, check_writable, digest, write_json
+from scripts.pipeline.summary import Worlds, behaviour_of, choose, summarise
 
 log = logging.getLogger("campaign")
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """What was learned of a log's customers.
+
+    Attributes:
+        train, judge: networks of the two halves.
+        incumbent: the fitted logging policy and the limits of support.
+        gate: the market gate's report; None for a one-shot log, which has no market.
+        refused: whether the gate forbids training.
+    """
+
+    train: Stage
+    judge: Stage
+    incumbent: Stage
+    gate: dict[str, Any] | None
+    refused: bool
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What every policy of the panel is worth.
+
+    Attributes:
+        worlds: rollouts by policy, world and figure; empty for a one-shot log.
+        estimates: the offline stage's report.
+    """
+
+    worlds: Worlds
+    estimates: dict[str, Any]
 
 
 def open_study(config: RunConfig, run_folder: Path) -> Study:
@@ -28,10 +60,52 @@ def open_study(config: RunConfig, run_folder: Path) -> Study:
     cache = Path(config.cache_dir)
     check_writable(cache, "cache_dir")
     check_writable(run_folder, "hydra.run.dir")
-    runner = StageRunner(run_folder, cache)
+    runner = StageRunner(run_folder, cache, config=digest(_lasting(config)))
     study = Study(config, runner, data_stage(config, runner))
     check_log(study)
     return study
+
+
+def fit_responses(study: Study) -> Fitted:
+    """Fits a network to each half of the customers and the incumbent, and lets the market pass its gate."""
+    train, judge = network_stage(study, TRAIN), network_stage(study, JUDGE)
+    incumbent = incumbent_stage(study)
+    metrics_stage(study, train, judge)
+    if study.is_one_shot:
+        return Fitted(train, judge, incumbent, None, False)
+    stage = gate_stage(study, train, incumbent)
+    gate = json.loads((stage.folder / "gate.json").read_text(encoding="utf-8"))
+    log.info("market gate: %s. %s", gate["verdict"], gate["note"])
+    return Fitted(train, judge, incumbent, gate, gate["verdict"] == "fail" and study.config.market.gate == "strict")
+
+
+def train_agents(study: Study, fitted: Fitted) -> dict[str, Stage]:
+    """Trains the panel in the training half's market, or on a one-shot log; nothing where the gate refused."""
+    if fitted.refused:
+        return {}
+    names = list(study.config.panel if study.config.panel is not None else study.config.agent.names)
+    if study.is_one_shot:
+        if "ppo" in names:
+            log.info("one decision a customer: there is no sequence for PPO to learn; it is left out")
+        names = [name for name in names if name != "ppo"]
+    else:
+        names.append(RULE)
+    return {name: agent_stage(study, name, fitted.train, fitted.incumbent) for name in names}
+
+
+def evaluate_panel(study: Study, fitted: Fitted, agents: dict[str, Stage]) -> Evaluation:
+    """Rolls every policy out in every world, and estimates it from the log alone."""
+    panel = [INCUMBENT, *plain_rules(study), *agents]
+    worlds: Worlds = {}
+    if not study.is_one_shot:
+        stages = {
+            name: worlds_stage(study, name, agents, fitted.train, fitted.judge, fitted.incumbent) for name in panel
+        }
+        worlds = {name: load_rollouts(stage) for name, stage in stages.items()}
+    offline = offline_stage(study, agents, fitted.train, fitted.incumbent)
+    estimates = json.loads((offline.folder / "offline.json").read_text(encoding="utf-8"))
+    write_json(study.runner.run_folder / "evaluation" / "behaviour.json", behaviour_of(study, worlds))
+    return Evaluation(worlds, estimates)
 
 
 def run_pipeline(config: RunConfig, run_folder: Path) -> dict[str, Any]:
@@ -43,62 +117,56 @@ def run_pipeline(config: RunConfig, run_folder: Path) -> dict[str, Any]:
         MarketRefused: where the gate fails and `market.gate=strict`; everything up to the gate is saved.
     """
     study = open_study(config, run_folder)
-    names = list(config.panel if config.panel is not None else config.agent.names)
-    if study.is_one_shot:
-        if "ppo" in names:
-            log.info("one decision a customer: there is no sequence for PPO to learn; it is left out")
-        names = [name for name in names if name != "ppo"]
-    train, judge = network_stage(study, TRAIN), network_stage(study, JUDGE)
-    incumbent = incumbent_stage(study)
-    metrics_stage(study, train, judge)
-    gate = None
-    refused = False
-    if not study.is_one_shot:
-        stage = gate_stage(study, train, incumbent)
-        gate = json.loads((stage.folder / "gate.json").read_text(encoding="utf-8"))
-        refused = gate["verdict"] == "fail" and config.market.gate == "strict"
-        log.info("market gate: %s. %s", gate["verdict"], gate["note"])
-    agents: dict[str, Stage] = {}
-    if not refused:
-        learners = [*names, *([] if study.is_one_shot else [RULE])]
-        agents = {name: agent_stage(study, name, train, incumbent) for name in learners}
-    panel = [INCUMBENT, *plain_rules(study), *agents]
-    worlds = {}
-    if not study.is_one_shot:
-        worlds = {name: load_rollouts(worlds_stage(study, name, agents, train, judge, incumbent)) for name in panel}
-    offline = offline_stage(study, agents, train, incumbent)
-    estimates = json.loads((offline.folder / "offline.json").read_text(encoding="utf-8"))
-    write_json(run_folder / "evaluation" / "behaviour.json", behaviour_of(study, worlds))
-    choice = choose(study, worlds, estimates, refused)
-    _final_policy(study, choice, agents, incumbent)
-    summary = summarise(study, worlds, estimates, gate, choice)
-    write_json(run_folder / "summary.json", summary)
-    from review.report import write_report
-
+    fitted = fit_responses(study)
+    agents = train_agents(study, fitted)
+    found = evaluate_panel(study, fitted, agents)
+    summary = sum_up(study, fitted, found)
+    _final_policy(study, summary, agents, fitted.incumbent)
     write_report(run_folder)
-    if refused:
-        assert gate is not None
+    refuse(fitted, run_folder)
+    return summary
+
+
+def sum_up(study: Study, fitted: Fitted, found: Evaluation) -> dict[str, Any]:
+    """Chooses a policy, and writes and returns `summary.json`."""
+    choice = choose(study, found.worlds, found.estimates, fitted.refused)
+    summary = summarise(study, found.worlds, found.estimates, fitted.gate, choice)
+    write_json(study.runner.run_folder / "summary.json", summary)
+    return summary
+
+
+def refuse(fitted: Fitted, run_folder: Path) -> None:
+    """Ends a run whose market the gate refused, once everything is saved.
+
+    Raises:
+        MarketRefused: saying what the market got wrong and how to go on.
+    """
+    if fitted.refused and fitted.gate is not None:
         raise MarketRefused(
-            f"{gate['note']} No agent was trained. Everything else is in {run_folder}; see its report. "
+            f"{fitted.gate['note']} No agent was trained. Everything else is in {run_folder}. "
             "To train anyway, set market.gate=warn."
         )
-    return summary
 
 
 def _final_policy(study: Study, choice: dict[str, Any], agents: dict[str, Stage], incumbent: Stage) -> None:
     """Writes `policy/`: the chosen one, learned again from all customers where it was learned."""
     name = choice["chosen"]
-    target = study.runner.run_folder / "policy"
     if name in agents:
         everyone = network_stage(study, "all")
-        stage = agent_stage(study, name, everyone, incumbent, half="all")
-        policy = load_policy(stage.folder / "policy")
+        policy = load_policy(agent_stage(study, name, everyone, incumbent, half="all").folder / "policy")
     else:
-        from scripts.pipeline.judge_stage import panel_policies
-
         policy = panel_policies(study, {}, incumbent)[name][0]
         if name == INCUMBENT:
-            from scripts.pipeline.fit_stage import serving_guardrails
-
             policy = replace(policy, guardrails=serving_guardrails(study, incumbent))
-    replace(policy, recommended=choice["recommended"]).save(target)
+    replace(policy, recommended=choice["recommended"]).save(study.runner.run_folder / "policy")
+
+
+def _lasting(config: RunConfig) -> dict[str, Any]:
+    """The settings that results depend on: not where files lie."""
+    from dataclasses import asdict
+
+    kept = asdict(config)
+    for key in ("cache_dir", "run", "previous", "out", "users", "contents", "time"):
+        kept.pop(key, None)
+    kept["data"] = {key: value for key, value in kept["data"].items() if key != "path"}
+    return kept

@@ -53,11 +53,13 @@ class StageRunner:
     Attributes:
         run_folder: where results are shown.
         cache: where they are kept.
+        config: hash of all settings of the run that results depend on.
         finished: in order; what manifest.json lists.
     """
 
     run_folder: Path
     cache: Path
+    config: str = ""
     finished: list[dict[str, Any]] = field(default_factory=list)
 
     def run(
@@ -92,7 +94,16 @@ class StageRunner:
         log.info("stage %s: %s (%.1f s)", name, "from the cache" if cached else "done", time.monotonic() - began)
         if show_as is not None:
             show(folder, self.run_folder / show_as)
-        self.finished.append({"name": name, "key": key})
+        self.finished.append(
+            {
+                "name": name,
+                "key": key,
+                "settings": digest(settings),
+                "inputs": dict(inputs or {}),
+                "after": {stage.name: stage.key for stage in after},
+                "results": folder_digest(folder),
+            }
+        )
         self.write_manifest()
         return Stage(name, key, folder)
 
@@ -118,7 +129,7 @@ class StageRunner:
 
     def write_manifest(self) -> None:
         """Writes `manifest.json`: what this run's results were made from, stage by stage."""
-        manifest = {"stages": self.finished, "versions": versions(), "code": code_digest()}
+        manifest = {"config": self.config, "code": code_digest(), "versions": versions(), "stages": self.finished}
         write_json(self.run_folder / "manifest.json", manifest)
 
 
@@ -134,6 +145,13 @@ def file_digest(path: Path) -> str:
         while block := stream.read(1 << 20):
             sha.update(block)
     return sha.hexdigest()[:20]
+
+
+def folder_digest(folder: Path) -> str:
+    """A hash of a folder's files, of which training curves are left out: they hold times."""
+    files = {str(file.relative_to(folder)): file for file in sorted(folder.rglob("*")) if file.is_file()}
+    curves = ("tensorboard", "progress.csv")
+    return digest({name: file_digest(file) for name, file in files.items() if not name.startswith(curves)})
 
 
 @cache
@@ -175,8 +193,12 @@ def without_nan(content: Any) -> Any:
     return content
 
 
+LINKED_BYTES = 4 << 20
+"""Files above this size are linked into run folders, which a person hardly edits in place."""
+
+
 def show(source: Path, target: Path) -> None:
-    """Puts a finished stage's files into a run folder: hard links where possible, copies elsewhere."""
+    """Puts a finished stage's files into a run folder: copies, and hard links of large files where possible."""
     for file in sorted(source.rglob("*")):
         place = target / file.relative_to(source)
         if file.is_dir():
@@ -185,10 +207,17 @@ def show(source: Path, target: Path) -> None:
         place.parent.mkdir(parents=True, exist_ok=True)
         if place.exists():
             place.unlink()
-        try:
-            os.link(file, place)
-        except OSError:
+        if file.stat().st_size <= LINKED_BYTES or not _linked(file, place):
             shutil.copy2(file, place)
+
+
+def _linked(file: Path, place: Path) -> bool:
+    """Makes a hard link, where both lie on one file system that has them."""
+    try:
+        os.link(file, place)
+    except OSError:
+        return False
+    return True
 
 
 @contextmanager

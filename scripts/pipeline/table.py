@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,16 @@ from rich.table import Table
 
 
 def print_summary(summary: dict[str, Any], run_folder: Path) -> None:
-    """Prints every policy's worth, the choice, and where the report is."""
-    console = Console(width=None if Console().is_terminal else 110)
+    """Prints every policy's worth, the choice, and where report and policy are."""
+    print_values(summary)
+    console = _console()
+    console.print(f"Report: {run_folder / 'report.html'}", soft_wrap=True)
+    console.print(f"Policy: {run_folder / 'policy'}", soft_wrap=True)
+
+
+def print_values(summary: dict[str, Any]) -> None:
+    """Prints every policy's worth, and the choice."""
+    console = _console()
     sequential = summary["market"] is not None
     unit = f"{summary['objective']['outcome']} per customer over {summary['horizon_days']} days"
     table = Table(title=f"What the policies earn: {unit}, 95 % intervals", title_justify="left")
@@ -39,10 +48,31 @@ def print_summary(summary: dict[str, Any], run_folder: Path) -> None:
         )
         console.print(f"Market gate: {summary['market']['gate']}.")
     console.print(
-        f"Chosen: {summary['chosen']} ({'recommended' if summary['recommended'] else 'not recommended'}). {summary['reason']}"
+        f"Chosen: {summary['chosen']} ({'recommended' if summary['recommended'] else 'not recommended'}). "
+        f"{summary['reason']}"
     )
-    console.print(f"Report: {run_folder / 'report.html'}", soft_wrap=True)
-    console.print(f"Policy: {run_folder / 'policy'}", soft_wrap=True)
+
+
+def print_fit(run_folder: Path, gate: dict[str, Any] | None) -> None:
+    """Prints how good the network of the training half is on the other half's customers, and the gate's verdict."""
+    metrics = json.loads((run_folder / "propensity" / "metrics.json").read_text(encoding="utf-8"))
+    console = _console()
+    table = Table(title="The network, on customers that it has not seen", title_justify="left")
+    table.add_column("outcome")
+    figures = {"base_rate": 4, "auc": 3, "log_loss": 4, "log_loss_constant": 4, "calibration_slope": 2, "ece": 4}
+    for name in figures:
+        table.add_column(name.replace("_", " "), justify="right")
+    for outcome, head in metrics["heads"].items():
+        cells = ["-" if head.get(name) is None else f"{head[name]:.{digits}f}" for name, digits in figures.items()]
+        table.add_row(outcome, *cells)
+    console.print(table)
+    if gate is not None:
+        console.print(f"Market gate: {gate['verdict']}. {gate['note']}")
+    console.print(f"Networks: {run_folder / 'propensity'}", soft_wrap=True)
+
+
+def _console() -> Console:
+    return Console(width=None if Console().is_terminal else 110)
 
 
 def _interval(worth: dict[str, Any] | None, digits: int = 2) -> str:
