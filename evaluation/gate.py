@@ -106,7 +106,7 @@ def market_gate(
     marginals = list(observed)
     for index in range(len(catalogue)):
         observed[f"sends of {catalogue.ids[index]}"] = (grid.decision == 1 + index).sum(axis=1).astype(np.float64)
-        expected[f"sends of {catalogue.ids[index]}"] = float(simulated.contents[index]) / len(simulated.value)
+        expected[f"sends of {catalogue.ids[index]}"] = float(simulated.contents[:, index].sum()) / len(simulated.value)
 
     weights = np.random.default_rng(seed).poisson(1.0, (draws, len(sent))).astype(np.float64)
     shares = weights / weights.sum(axis=1, keepdims=True)

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from campaigns.guardrails import Guardrails, customer_blocks
 from campaigns.history import HOLD, SEND
 from campaigns.objective import Objective
 from campaigns.observation import Observation
@@ -40,8 +41,10 @@ class Rollout:
         opted_out: whether the customer opted out of anything. Shape [N], bool.
         expected: sums over customers and slots of E[.] by outcome name.
         heatmap: sends by local weekday (Monday first) and local hour of the slot. Shape [7, 24].
-        contents: sends by content. Shape [K].
+        contents: sends of each content, by customer. Shape [N, K].
         by_daypart: slots, sends, opens (expected), purchases (expected), opt-outs (expected), value. Shape [4, 6].
+        held_because: share of customers' slots in which a guardrail left nothing to send, by the rule that is named
+            first; `content_limits` where only limits of single contents did. Empty where no guardrails were given.
     """
 
     value: np.ndarray
@@ -55,6 +58,7 @@ class Rollout:
     heatmap: np.ndarray
     contents: np.ndarray
     by_daypart: np.ndarray
+    held_because: dict[str, float]
 
 
 @torch.no_grad()
@@ -66,6 +70,7 @@ def rollout(
     seed: int,
     slots: int | None = None,
     progress: Callable[[int], None] | None = None,
+    guardrails: Guardrails | None = None,
 ) -> Rollout:
     """Plays a policy for one horizon.
 
@@ -77,6 +82,7 @@ def rollout(
         seed: of the common random numbers.
         slots: shorter horizon than the objective's, for tests.
         progress: called after every slot with the number of slots done.
+        guardrails: whose rules are counted in `held_because`; they do not mask, the world's own do.
     """
     horizon = objective.horizon_days * world.clock.slots_per_day if slots is None else slots
     generator = torch.Generator().manual_seed(seed)
@@ -85,7 +91,8 @@ def rollout(
     counts = torch.zeros(customers, 4)
     opted_out = torch.zeros(customers, dtype=torch.bool)
     heatmap = torch.zeros(7 * 24)
-    contents = torch.zeros(1 + len(world.catalogue))
+    contents = torch.zeros(customers, 1 + len(world.catalogue))
+    held: dict[str, float] = {}
     by_daypart = torch.zeros(4, 6)
     names = ("opened", "clicked", "visited", "purchased", "unsubscribed", "value")
     expected = torch.zeros(len(names), dtype=torch.float64)
@@ -103,7 +110,10 @@ def rollout(
         counts += torch.stack([sent, outcome.opened, outcome.clicked, outcome.purchased], dim=1)
         opted_out |= outcome.unsubscribed
         heatmap.scatter_add_(0, seen.weekday * 24 + seen.minute // 60, sent.float())
-        contents.scatter_add_(0, decision, sent.float())
+        contents.scatter_add_(1, decision.unsqueeze(1), sent.float().unsqueeze(1))
+        if guardrails is not None:
+            for rule, share in _held_back(guardrails, seen).items():
+                held[rule] = held.get(rule, 0.0) + share / horizon
         sums = torch.stack(
             [
                 torch.ones(customers),
@@ -119,17 +129,33 @@ def rollout(
         expected += torch.stack([getattr(outcome, f"expected_{name}").double().sum() for name in names])
         if progress is not None:
             progress(slot + 1)
-    columns = counts.T.numpy()
+    sends, opens, clicks, purchases = counts.T.numpy()
     return Rollout(
         value.numpy(),
         drawn.numpy(),
-        *columns,
+        sends,
+        opens,
+        clicks,
+        purchases,
         opted_out.numpy(),
         dict(zip(names, expected.tolist(), strict=True)),
         heatmap.view(7, 24).numpy(),
-        contents[1:].numpy(),
+        contents[:, 1:].numpy(),
         by_daypart.numpy(),
+        held,
     )
+
+
+def _held_back(guardrails: Guardrails, seen: Observation) -> dict[str, float]:
+    """Share of the customers whom each rule, being the first to, keeps from any send in this slot."""
+    blocks = customer_blocks(guardrails, seen.history, seen.slot, seen.minute, seen.population, seen.clock)
+    blocks["content_limits"] = ~seen.allowed[:, 1:].any(dim=1)
+    free = torch.ones_like(seen.slot, dtype=torch.bool)
+    shares = {}
+    for rule, blocked in blocks.items():
+        shares[rule] = float((free & blocked).float().mean())
+        free = free & ~blocked
+    return {rule: share for rule, share in shares.items() if share}
 
 
 def _pool_size(world: World[Any], customers: int) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -58,15 +59,17 @@ def worlds_stage(
             sizes["truth"] = TRUTH_CUSTOMERS * customers
         horizon = study.objective.horizon_days * study.log.clock.slots_per_day
         parts: dict[str, np.ndarray] = {}
+        held: dict[str, dict[str, float]] = {}
         for number, (where, place) in enumerate(worlds.items()):
             done = number * horizon
             result = rollout(
                 place, policy, study.objective, sizes[where], config.seed + 100, None,
-                lambda slot, done=done: progress.update(done + slot, len(worlds) * horizon),
+                lambda slot, done=done: progress.update(done + slot, len(worlds) * horizon), policy.guardrails,
             )  # fmt: skip
+            held[where] = result.held_because
             parts |= {f"{where}.{key}": values for key, values in _arrays(result).items()}
         np.savez_compressed(folder / "rollouts.npz", **parts)
-        write_json(folder / "policy.json", {"name": name, "kind": kind, "mode": policy.mode})
+        write_json(folder / "policy.json", {"name": name, "kind": kind, "mode": policy.mode, "held_because": held})
 
     settings = {
         "policy": name,
@@ -137,8 +140,15 @@ def _arms(study: Study) -> list[dict[str, Any]]:
 
 
 def _arrays(result: Rollout) -> dict[str, np.ndarray]:
-    arrays = {name: np.asarray(getattr(result, name)) for name in result.__dataclass_fields__ if name != "expected"}
+    named = ("expected", "held_because")
+    arrays = {name: np.asarray(getattr(result, name)) for name in result.__dataclass_fields__ if name not in named}
     return arrays | {"expected": np.array(list(result.expected.values()))}
+
+
+def load_held(stage: Stage) -> dict[str, float]:
+    """Why a `worlds_stage`'s policy held in the judging world: share of customers' slots by guardrail."""
+    held: dict[str, float] = json.loads((stage.folder / "policy.json").read_text(encoding="utf-8"))["held_because"]
+    return held["judged"]  # type: ignore[return-value]
 
 
 def load_rollouts(stage: Stage) -> dict[str, dict[str, np.ndarray]]:

@@ -16,7 +16,14 @@ from scripts.pipeline.agent_stage import RULE, agent_stage, plain_rules
 from scripts.pipeline.context import JUDGE, TRAIN, Study, check_config, check_log
 from scripts.pipeline.data_stage import data_stage
 from scripts.pipeline.fit_stage import gate_stage, incumbent_stage, metrics_stage, network_stage, serving_guardrails
-from scripts.pipeline.judge_stage import INCUMBENT, load_rollouts, offline_stage, panel_policies, worlds_stage
+from scripts.pipeline.judge_stage import (
+    INCUMBENT,
+    load_held,
+    load_rollouts,
+    offline_stage,
+    panel_policies,
+    worlds_stage,
+)
 from scripts.pipeline.stage import Stage, StageRunner, check_writable, digest, write_json
 from scripts.pipeline.summary import Worlds, behaviour_of, choose, summarise
 
@@ -97,14 +104,16 @@ def evaluate_panel(study: Study, fitted: Fitted, agents: dict[str, Stage]) -> Ev
     """Rolls every policy out in every world, and estimates it from the log alone."""
     panel = [INCUMBENT, *plain_rules(study), *agents]
     worlds: Worlds = {}
+    held: dict[str, dict[str, float]] = {}
     if not study.is_one_shot:
         stages = {
             name: worlds_stage(study, name, agents, fitted.train, fitted.judge, fitted.incumbent) for name in panel
         }
         worlds = {name: load_rollouts(stage) for name, stage in stages.items()}
+        held = {name: load_held(stage) for name, stage in stages.items()}
     offline = offline_stage(study, agents, fitted.train, fitted.incumbent)
     estimates = json.loads((offline.folder / "offline.json").read_text(encoding="utf-8"))
-    write_json(study.runner.run_folder / "evaluation" / "behaviour.json", behaviour_of(study, worlds))
+    write_json(study.runner.run_folder / "evaluation" / "behaviour.json", behaviour_of(study, worlds, held))
     return Evaluation(worlds, estimates)
 
 

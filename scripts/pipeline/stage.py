@@ -13,6 +13,7 @@ import hashlib
 import importlib.metadata
 import json
 import logging
+import math
 import os
 import shutil
 import time
@@ -188,7 +189,7 @@ def without_nan(content: Any) -> Any:
         return [without_nan(v) for v in content]
     if hasattr(content, "tolist"):
         return without_nan(content.tolist())
-    if isinstance(content, float) and (content != content or content in (float("inf"), float("-inf"))):
+    if isinstance(content, float) and not math.isfinite(content):
         return None
     return content
 

@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 
 from evaluation.intervals import Interval, mean_interval
+from evaluation.segments import behaviour_by_segment
 from scripts.pipeline.agent_stage import RULE
-from scripts.pipeline.context import Study
+from scripts.pipeline.context import JUDGE, Study
 from scripts.pipeline.judge_stage import INCUMBENT
 from scripts.pipeline.stage import without_nan
 
@@ -20,42 +21,48 @@ NOT_YET = "not yet evaluated offline beyond the first slots"
 
 
 def choose(study: Study, worlds: Worlds, estimates: dict[str, Any], refused: bool) -> dict[str, Any]:
-    """The policy to recommend, and whether and why.
-
-    On sequential logs: the best in the judging world among customers kept for choosing; recommended where its paired
-    gain over the incumbent is above zero among the customers kept for reporting. On one-shot logs: the best doubly
-    robust estimate; recommended where its verdict is `better`.
-    """
+    """The policy to recommend (`chosen`), whether it is recommended, and the `reason` in words."""
     if refused:
-        return {"chosen": INCUMBENT, "recommended": False, "reason": "The market gate refused; no agent was trained."}
-    if study.is_one_shot:
-        values = {n: e["value"] for n, e in estimates["policies"].items() if e["value"] is not None}
-        if not values:
-            return {"chosen": INCUMBENT, "recommended": False, "reason": "Every estimate was refused."}
-        best = max(values, key=lambda name: values[name])
-        entry = estimates["policies"][best]
-        if entry["verdict"] != "better":
-            reason = f"{best} has the highest estimate, but it cannot be told from what was done: {entry['verdict']}."
-            return {"chosen": INCUMBENT, "recommended": False, "reason": reason}
-        equals = [n for n, d in entry["against"].items() if d["verdict"] == "cannot tell"]
-        reason = f"{best} has the highest doubly robust estimate and is better than what was done."
-        if equals:
-            reason += f" It cannot be told from {', '.join(equals)}."
-        return {"chosen": best, "recommended": True, "reason": reason}
+        return _choice(INCUMBENT, False, "The market gate refused; no agent was trained.")
+    return _choose_by_log(estimates) if study.is_one_shot else _choose_by_world(worlds)
+
+
+def _choose_by_log(estimates: dict[str, Any]) -> dict[str, Any]:
+    """On a one-shot log: the highest doubly robust estimate; recommended where its verdict is `better`."""
+    values = {name: e["value"] for name, e in estimates["policies"].items() if e["value"] is not None}
+    if not values:
+        return _choice(INCUMBENT, False, "Every estimate was refused.")
+    best = max(values, key=lambda name: values[name])
+    entry = estimates["policies"][best]
+    if entry["verdict"] != "better":
+        reason = f"{best} has the highest estimate, but it cannot be told from what was done: {entry['verdict']}."
+        return _choice(INCUMBENT, False, reason)
+    equals = [name for name, d in entry["against"].items() if d["verdict"] == "cannot tell"]
+    reason = f"{best} has the highest doubly robust estimate and is better than what was done."
+    return _choice(best, True, reason + (f" It cannot be told from {', '.join(equals)}." if equals else ""))
+
+
+def _choose_by_world(worlds: Worlds) -> dict[str, Any]:
+    """On a sequential log: the best in the judging world among customers kept for choosing; recommended where its
+    paired gain over the incumbent is above zero among the customers kept for reporting."""
     base = worlds[INCUMBENT]["judged"]["value"]
-    gains = {n: float((w["judged"]["value"] - base)[CHOOSING].mean()) for n, w in worlds.items()}
+    gains = {name: float((w["judged"]["value"] - base)[CHOOSING].mean()) for name, w in worlds.items()}
     best = max(gains, key=lambda name: gains[name])
     if best == INCUMBENT:
-        return {"chosen": best, "recommended": False, "reason": "Nothing beat the incumbent in the judging world."}
+        return _choice(best, False, "Nothing beat the incumbent in the judging world.")
     gain = mean_interval((worlds[best]["judged"]["value"] - base)[REPORTING])
     if gain.low <= 0:
         reason = f"{best} earned most in the judging world, but its gain over the incumbent may be nothing."
-        return {"chosen": best, "recommended": False, "reason": reason}
+        return _choice(best, False, reason)
     reason = (
         f"{best} earned most in a simulated market of customers that it had never met: {gain.value:+.2f} a customer "
         f"over the incumbent (95 % interval {gain.low:+.2f} to {gain.high:+.2f})."
     )
-    return {"chosen": best, "recommended": True, "reason": reason}
+    return _choice(best, True, reason)
+
+
+def _choice(name: str, recommended: bool, reason: str) -> dict[str, Any]:
+    return {"chosen": name, "recommended": recommended, "reason": reason}
 
 
 def summarise(
@@ -147,9 +154,18 @@ def _gap(claimed: dict[str, Any], found: dict[str, Any]) -> float | None:
     return float((gain - found["difference"]["value"]) / gain)
 
 
-def behaviour_of(study: Study, worlds: Worlds) -> dict[str, Any]:
-    """When, how often and what every policy sends in the judging world."""
+def behaviour_of(study: Study, worlds: Worlds, held: dict[str, dict[str, float]]) -> dict[str, Any]:
+    """When, how often, what and to whom every policy sends in the judging world.
+
+    Args:
+        study: the run.
+        worlds: rollouts of every policy.
+        held: by policy, the share of customers' slots that each guardrail kept from any send.
+    """
     weeks = study.objective.horizon_days / 7
+    customers = study.config.market.judge_customers
+    judged = study.halves[JUDGE][np.arange(customers) % len(study.halves[JUDGE])]
+    users = study.log.users.iloc[judged].reset_index(drop=True)
     policies = {}
     for name, places in worlds.items():
         part = places["judged"]
@@ -157,7 +173,7 @@ def behaviour_of(study: Study, worlds: Worlds) -> dict[str, Any]:
         per_week = part["sends"] / weeks
         edges = [0, 0.5, 1.5, 2.5, 3.5, 4.5, 5.5, 7.5, 99]
         share, _ = np.histogram(per_week, bins=edges)
-        total = part["contents"].sum()
+        by_content = part["contents"].sum(axis=0)
         policies[name] = {
             "sends_per_week": float(per_week.mean()),
             "opt_out_share": float(part["opted_out"].mean()),
@@ -169,11 +185,15 @@ def behaviour_of(study: Study, worlds: Worlds) -> dict[str, Any]:
                 "share": (share / max(share.sum(), 1)).tolist(),
             },
             "contents": [
-                {"content": str(i), "share": float(c / max(total, 1e-9))}
-                for i, c in zip(study.catalogue.ids, part["contents"], strict=True)
+                {"content": str(i), "share": float(c / max(by_content.sum(), 1e-9))}
+                for i, c in zip(study.catalogue.ids, by_content, strict=True)
             ],
+            "held_because": held[name],
+            "segments": behaviour_by_segment(
+                users, part["sends"], part["opted_out"], part["contents"], study.catalogue.ids, weeks
+            ),
         }
-    return {"policies": policies, "where": "the judging world", "customers": study.config.market.judge_customers}
+    return {"policies": policies, "where": "the judging world", "customers": customers}
 
 
 def _rounded(content: Any) -> Any:
