@@ -65,14 +65,15 @@ def _name(candidate: Candidate) -> str:
     return candidate.name if name is None else name[0].upper() + name[1:]
 
 
-def _cell(worth: Range | None, digits: int, signed: bool = False) -> dict[str, str]:
+def _cell(worth: Range | None, digits: int, signed: bool = False) -> Section:
     if worth is None:
-        return {"value": words.DASH, "span": "", "leaning": ""}
+        return {"value": words.DASH, "span": "", "leaning": "", "key": False}
     leaning = words.leaning(worth) if signed else ""
     return {
         "value": words.figure(worth.value, digits, signed),
         "span": words.span(worth, digits, signed),
         "leaning": leaning.replace(" ", "-"),
+        "key": False,
     }
 
 
@@ -87,8 +88,11 @@ def _worth_row(
         "code": candidate.name,
         "kind": candidate.kind,
         "chosen": chosen is not None and candidate.name == chosen.name,
-        "worth": [_cell(candidate.worth.get(place), digits) for place in places],
-        "gain": [_cell(None if is_base else candidate.gain.get(place), digits, signed=True) for place in places],
+        "worth": [_cell(candidate.worth.get(p), digits) | {"key": p == "judged"} for p in places],
+        "gain": [
+            _cell(None if is_base else candidate.gain.get(p), digits, signed=True) | {"key": p == "judged"}
+            for p in places
+        ],
     }
 
 

@@ -6,7 +6,6 @@ Only files inside the run folder are read. What is missing or unreadable is reme
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -33,6 +32,10 @@ PLACES = ("market", "judged", "truth")
 INCUMBENT = "incumbent"
 LEAST_CUSTOMERS = 10
 """Figures of fewer customers are suppressed: k-anonymity with k = 10."""
+UNBELIEVABLE = 1e15
+"""From this size on a number is taken for damage."""
+MOST_HOURS = 48
+"""Columns of a heat map that can still be told apart."""
 
 
 @dataclass(frozen=True)
@@ -154,7 +157,7 @@ def read_evidence(run_folder: Path) -> Evidence:
             content = json.loads((run_folder / file).read_text(encoding="utf-8"))
         except FileNotFoundError:
             missing[name] = f"the run folder has no {file}"
-        except (OSError, ValueError):
+        except (OSError, ValueError, RecursionError):
             missing[name] = f"{file} cannot be read as JSON"
         else:
             if isinstance(content, Mapping):
@@ -167,10 +170,10 @@ def read_evidence(run_folder: Path) -> Evidence:
 
 
 def number(value: object) -> float | None:
-    """A finite number, or None for anything else (null, NaN, text)."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
+    """A finite number, or None for anything else: null, NaN, text, and what no run can have counted."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < UNBELIEVABLE:
         return None
-    return float(value) if math.isfinite(value) else None
+    return float(value)
 
 
 def mappings(value: object) -> list[Mapping[str, Any]]:
@@ -274,7 +277,13 @@ def _heatmap(entry: Mapping[str, Any]) -> tuple[NDArray[np.float64] | None, list
         grid = np.array(rows, dtype=np.float64)
     except (TypeError, ValueError):
         return None, []
-    if grid.ndim != 2 or len(grid) != 7 or not grid.shape[1] or not np.isfinite(grid).all() or (grid < 0).any():
+    if (
+        grid.ndim != 2
+        or len(grid) != 7
+        or not 1 <= grid.shape[1] <= MOST_HOURS
+        or not np.isfinite(grid).all()
+        or (grid < 0).any()
+    ):
         return None, []
     hours = texts(entry.get("hours"))
     if len(hours) != grid.shape[1]:

@@ -21,7 +21,7 @@ from review.evidence import (
     texts,
 )
 
-SHOWN_CONTENTS = 12
+SHOWN_CONTENTS, SHOWN_CHECKS = 12, 30
 Section = dict[str, Any]
 
 
@@ -43,7 +43,7 @@ def network_section(evidence: Evidence) -> Section:
     ][: SHOWN_CONTENTS + 1]
     return {
         "why_not": "",
-        "reliability": Markup(charts.reliability(reliable)) if reliable else None,
+        "reliability": [Markup(figure) for figure in charts.reliability(reliable)],
         "heads": [_head(name, head) for name, head in heads.items()],
         "by_content": Markup(charts.value_by_content(rows)) if rows else None,
         "value": [
@@ -101,12 +101,16 @@ def gate_section(evidence: Evidence) -> Section:
     margin = number(gate.get("margin"))
     checks = mappings(gate.get("checks"))
     ratios = [(str(c.get("name")), ratio, _passed(c)) for c in checks if (ratio := _ratio(c)) is not None]
+    left_out = max(len(ratios) - SHOWN_CHECKS, 0)
+    if left_out:  # those that did not pass come first
+        ratios = sorted(ratios, key=lambda check: check[2] is True)[:SHOWN_CHECKS]
     return {
         "why_not": "",
         "verdict": str(gate.get("verdict") or words.UNKNOWN),
         "note": words.sentence(str(gate.get("note") or "")),
         "margin": words.percent(margin),
         "chart": Markup(charts.equivalence(ratios, margin)) if ratios else None,
+        "left_out": f" {left_out} more stand in the table." if left_out else "",
         "rows": [
             {
                 "name": str(check.get("name")),
@@ -175,17 +179,17 @@ def _audit_facts(audit: object) -> list[tuple[str, str]]:
     return facts
 
 
-def _weekly(audit: object) -> Markup | None:
+def _weekly(audit: object) -> list[Markup]:
     weeks = mappings(dig(audit, "weeks"))
     if len(weeks) < 2:
-        return None
+        return []
     series: dict[str, list[float]] = {}
     for key in weeks[0]:
         values = [number(week.get(key)) for week in weeks]
         if key != "week" and all(value is not None for value in values):
             series[key.replace("_", " ")] = [value for value in values if value is not None]
     labels = [week.get("week", place + 1) for place, week in enumerate(weeks)]
-    return Markup(charts.weekly(series, labels)) if series else None
+    return [Markup(figure) for figure in charts.weekly(series, labels)]
 
 
 def again_section(evidence: Evidence) -> Section:
@@ -205,6 +209,6 @@ def again_section(evidence: Evidence) -> Section:
         "command": command or "",
         "stages": [(str(s.get("name")), str(s.get("key"))) for s in mappings(manifest.get("stages"))],
         "hashes": [(label, str(manifest[key])) for key, label in
-                   (("config_hash", "settings"), ("code", "code"), ("data_hash", "data")) if manifest.get(key)],
+                   (("config", "settings"), ("code", "code"), ("data", "data")) if manifest.get(key)],
         "versions": [f"{k} {v}" for k, v in versions.items()] if isinstance(versions, Mapping) else [],
     }  # fmt: skip

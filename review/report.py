@@ -15,7 +15,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from campaigns.errors import CampaignError
-from review import charts, trust, words
+from review import brief, charts, trust, words
 from review.comparison import certain_ranges, gap_section, worth_section
 from review.evidence import (
     INCUMBENT,
@@ -68,17 +68,17 @@ def _page(evidence: Evidence) -> dict[str, Any]:
     does = evidence.behaviours()
     sequential = isinstance(summary.get("market"), Mapping) or any(c.worth for c in candidates)
     digits = words.digits_for(certain_ranges(candidates))
+    checks = trust.checks(evidence, candidates, chosen, does, digits)
     # The word lift is for effects that chance itself assigned, with the probabilities on record.
     randomised = dig(summary, "data", "randomised") is True and dig(summary, "data", "action_prob") == "logged"
     return {
         "why_no_summary": evidence.missing.get("summary", ""),
-        "kicker": _kicker(summary),
-        "headline": words.headline(summary, chosen),
-        "lead": words.worth(summary, chosen, digits, randomised),
-        "recommended": summary.get("recommended") is True and chosen is not None and chosen.name != INCUMBENT,
-        "reason": words.sentence(str(summary.get("reason") or "")),
-        "cards": _cards(summary, chosen, does, digits, sequential),
-        "checks": trust.checks(evidence, chosen, does, digits),
+        "kicker": brief.kicker(summary),
+        "headline": brief.headline(summary, candidates, chosen),
+        "lead": brief.worth(summary, candidates, chosen, digits, randomised),
+        "brief": brief.lines(evidence, chosen, does, checks, digits),
+        "cards": brief.cards(summary, chosen, does, digits, sequential),
+        "checks": checks,
         "sequential": sequential,
         "unit": words.unit(summary),
         "horizon": words.horizon(summary, not sequential),
@@ -94,56 +94,6 @@ def _page(evidence: Evidence) -> dict[str, Any]:
         "again": again_section(evidence),
         "least": LEAST_CUSTOMERS,
     }
-
-
-# The verdict
-
-
-def _kicker(summary: Mapping[str, Any]) -> str:
-    data = summary.get("data")
-    parts = [str(dig(data, "source") or ""), str(dig(data, "variant") or "")]
-    for key, noun in (("customers", "customers"), ("decisions", "decisions")):
-        if number(dig(data, key)) is not None:
-            parts.append(f"{words.count(dig(data, key))} {noun}")
-    if dig(data, "first_day") and dig(data, "last_day"):
-        parts.append(f"{dig(data, 'first_day')} to {dig(data, 'last_day')}")
-    return " · ".join(part for part in parts if part)
-
-
-def _cards(
-    summary: Mapping[str, Any], chosen: Candidate | None, does: Mapping[str, Behaviour], digits: int, sequential: bool
-) -> list[dict[str, str]]:
-    if chosen is None:
-        return []
-    cards = []
-    gain = chosen.gain.get("judged") or chosen.gain.get("market") or (chosen.offline.gain if chosen.offline else None)
-    if gain is not None and chosen.name != INCUMBENT:
-        where = "predicted in a simulated market" if chosen.gain else "estimated from the log alone"
-        what = words.unit(summary)
-        cards += [
-            _card(f"Gain {what}", words.figure(gain.value, digits, True), f"{words.span(gain, digits, True)}, {where}"),
-            _card(
-                f"The same for 1,000 customers{'' if what == 'per customer' else ': ' + what.split()[0]}",
-                words.figure(words.per_thousand(gain).value, 0, True),
-                f"{words.span(words.per_thousand(gain), 0, True)}, {words.horizon(summary, not sequential)}",
-            ),
-        ]
-    mine, base = does.get(chosen.name), does.get(INCUMBENT)
-    if mine is not None and chosen.name != INCUMBENT:
-        for title, attribute, say in (
-            ("Sends per customer and week", "sends_per_week", lambda v: words.figure(v, 1)),
-            ("Opt out over the horizon", "opt_out_share", words.percent),
-        ):
-            value = getattr(mine, attribute)
-            if value is not None:
-                before = getattr(base, attribute) if base is not None else None
-                told = "" if before is None else f"{say(before)} with the incumbent"
-                cards.append(_card(title, say(value), told))
-    return cards
-
-
-def _card(title: str, value: str, note: str) -> dict[str, str]:
-    return {"title": title, "value": value, "note": note}
 
 
 # What it does
@@ -163,6 +113,7 @@ def _behaviour(
     return {
         "why_not": "",
         "sentences": [s for name in names if (s := words.behaviour(name, does[name]))],
+        "whom": words.whom(first),
         "when": _when(parts),
         "often": _often(parts),
         "suppressed_bars": any(share is None for part in parts.values() for share in part.frequency.values()),
@@ -174,14 +125,14 @@ def _behaviour(
     }
 
 
-def _when(parts: Mapping[str, Behaviour]) -> Markup | None:
+def _when(parts: Mapping[str, Behaviour]) -> list[Markup]:
     panels = {
         name: (part.heatmap, "" if part.sends_per_week is None else f"{part.sends_per_week:.1f} sends a week")
         for name, part in parts.items()
         if part.heatmap is not None and part.hours == next(iter(parts.values())).hours
     }
     grids = {name: (grid, subtitle) for name, (grid, subtitle) in panels.items() if grid is not None}
-    return Markup(charts.heatmaps(grids, next(iter(parts.values())).hours)) if grids else None
+    return [Markup(figure) for figure in charts.heatmaps(grids, next(iter(parts.values())).hours)] if grids else []
 
 
 def _often(parts: Mapping[str, Behaviour]) -> Markup | None:
@@ -206,16 +157,27 @@ def _what(parts: Mapping[str, Behaviour]) -> Markup | None:
 
 
 def _segments(does: Behaviour) -> list[Section]:
-    return [
-        {
-            "segment": str(row.get("segment", "")),
-            "customers": words.count(row.get("customers")),
-            "sends": words.figure(number(row.get("sends_per_week")), 1),
-            "opt_outs": words.percent(number(row.get("opt_out_share"))),
-            "content": str(row.get("top_content") or words.DASH),
-        }
-        for row in does.segments
-    ]
+    """Rows of the table of segments; the column's name stands in the first row of its groups alone."""
+    most = max((rate for row in does.segments if (rate := number(row.get("sends_per_week"))) is not None), default=0.0)
+    rows, before = [], ""
+    for row in does.segments:
+        column, _, level = str(row.get("segment", "")).partition(" = ")
+        rate = number(row.get("sends_per_week"))
+        top_share = number(row.get("top_share"))
+        rows.append(
+            {
+                "column": column if column != before else "",
+                "level": level,
+                "customers": words.count(row.get("customers")),
+                "sends": words.figure(rate, 1),
+                "bar": round(100 * rate / most) if rate and most > 0 else 0,
+                "opt_outs": words.percent(number(row.get("opt_out_share"))),
+                "content": str(row.get("top_content") or words.DASH),
+                "share": "" if top_share is None or not row.get("top_content") else words.percent(top_share),
+            }
+        )
+        before = column
+    return rows
 
 
 def _guardrails(evidence: Evidence, chosen: Candidate | None, does: Mapping[str, Behaviour]) -> Section:

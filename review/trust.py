@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from review import words
@@ -17,18 +17,33 @@ MORE_OPT_OUTS = 1.10
 
 @dataclass(frozen=True)
 class Check:
-    """One reason to trust the verdict or not: `status` is one of OK, CAUTION, PROBLEM and UNKNOWN."""
+    """One reason to trust the verdict or not.
+
+    Attributes:
+        status: OK, CAUTION, PROBLEM or UNKNOWN.
+        short: what was checked, in two or three words.
+        name: the question.
+        text: the answer.
+    """
 
     status: str
+    short: str
     name: str
     text: str
 
 
-def checks(evidence: Evidence, chosen: Candidate | None, does: Mapping[str, Behaviour], digits: int) -> list[Check]:
+def checks(
+    evidence: Evidence,
+    candidates: Sequence[Candidate],
+    chosen: Candidate | None,
+    does: Mapping[str, Behaviour],
+    digits: int,
+) -> list[Check]:
     """All checks that apply to this run, in the order in which a strategist would ask.
 
     Args:
         evidence: of the run.
+        candidates: all compared policies.
         chosen: the chosen policy, if there is one.
         does: what policies do, by name.
         digits: decimals of worth.
@@ -41,71 +56,99 @@ def checks(evidence: Evidence, chosen: Candidate | None, does: Mapping[str, Beha
     if chosen is not None and changes:
         if sequential:
             found += [_gap(chosen), _truth(chosen, digits)]
-        found += [_offline(chosen, digits), _rule(chosen, digits), *_behaviour(does, chosen.name, sequential)]
+        beats = _rule(chosen, digits) if sequential else _rule_by_log(candidates, chosen, digits)
+        found += [_offline(chosen, digits), beats, *_behaviour(does, chosen.name, sequential)]
     found += [_randomisation(evidence), _holds(evidence), _drift(evidence)]
     return [check for check in found if check is not None]
 
 
 def _gate(evidence: Evidence) -> Check:
-    name = "Does the simulated market give back the log?"
+    short, name = "the market gate", "Does the simulated market give back the log?"
     verdict = evidence.part("gate").get("verdict") or dig(evidence.part("summary"), "market", "gate")
+    note = words.sentence(str(evidence.part("gate").get("note") or ""))
     said = {
-        "pass": Check(OK, name, "Yes, within the margin, in everything that was checked."),
-        "warn": Check(CAUTION, name, "Not surely: nothing is clearly off, or it was let pass; see the market gate."),
-        "fail": Check(PROBLEM, name, "No: at least one figure is off by more than the margin. See the market gate."),
+        "pass": (OK, note or "Yes, within the margin, in everything that was checked."),
+        "warn": (CAUTION, note or "Not surely: see the market gate."),
+        "fail": (PROBLEM, note or "No: at least one figure is off by more than the margin."),
     }
-    return said.get(str(verdict)) or Check(UNKNOWN, name, words.sentence(evidence.missing.get("gate", "no verdict")))
+    status, text = said.get(str(verdict), (UNKNOWN, words.sentence(evidence.missing.get("gate", "no verdict"))))
+    return Check(status, short, name, text)
 
 
 def _gap(chosen: Candidate) -> Check:
-    name = "Does the gain hold among customers it had not met?"
+    short, name = "the exploitation gap", "Does the gain hold among customers it had not met?"
     if chosen.gap is None:
-        return Check(UNKNOWN, name, "No exploitation gap: there is no sure gain in the market it learned in.")
+        return Check(UNKNOWN, short, name, "No exploitation gap: there is no sure gain in the market it learned in.")
     if chosen.gap <= 0:
-        return Check(OK, name, "Yes: judged by another market, it gains no less than where it learned.")
+        return Check(OK, short, name, "Yes: judged by another market, it gains no less than where it learned.")
     status = OK if chosen.gap <= words.GAP_LIMIT else CAUTION
-    return Check(status, name, f"{words.percent(chosen.gap)} of the gain is lost there (the exploitation gap).")
+    return Check(status, short, name, f"{words.percent(chosen.gap)} of the gain is lost there (the exploitation gap).")
 
 
 def _truth(chosen: Candidate, digits: int) -> Check | None:
     gain = chosen.gain.get("truth")
     if gain is None:
         return None
-    name = "What does the truth say? (known only because this log was made up)"
+    short, name = "the truth", "What does the truth say? (known only because this log was made up)"
     text = words.sentence(f"the true gain is {words.interval_words(gain, digits)}")
     judged = chosen.gain.get("judged")
     leaning = words.leaning(gain)
     if leaning == "worse":
-        return Check(PROBLEM, name, f"{text} It contradicts the prediction.")
+        return Check(PROBLEM, short, name, f"{text} It contradicts the prediction.")
     if leaning != "better":
-        return Check(CAUTION, name, text)
+        return Check(CAUTION, short, name, text)
     over = judged is not None and gain.high is not None and judged.value > gain.high
-    return Check(CAUTION if over else OK, name, f"{text} The prediction promised more." if over else text)
+    if over and chosen.claim_gap:
+        text += f" The prediction promised more: {words.percent(chosen.claim_gap)} of it is not there."
+    return Check(CAUTION if over else OK, short, name, text)
 
 
 def _offline(chosen: Candidate, digits: int) -> Check:
-    name = "Does the log alone, without any market, agree?"
+    short, name = "the log alone", "Does the log alone, without any market, agree?"
     offline = chosen.offline
     if offline is None:
-        return Check(UNKNOWN, name, words.sentence(chosen.offline_reason or "no reason was given"))
+        return Check(UNKNOWN, short, name, words.sentence(chosen.offline_reason or "no reason was given"))
     if offline.gain is None:
-        return Check(CAUTION, name, words.sentence(offline.refused or chosen.offline_reason or offline.verdict))
+        return Check(CAUTION, short, name, words.sentence(offline.refused or chosen.offline_reason or offline.verdict))
     status = {"better": OK, "worse": PROBLEM}.get(offline.verdict, CAUTION)
     scope = words.offline_scope(offline)
     text = f"{offline.verdict}: {words.interval_words(offline.gain, digits)}" + (f", {scope}" if scope else "")
-    return Check(status, name, words.sentence(text))
+    return Check(status, short, name, words.sentence(text))
 
 
 def _rule(chosen: Candidate, digits: int) -> Check | None:
-    name = "Is it better than the best simple rule?"
+    short, name = "the best simple rule", "Is it better than the best simple rule?"
     gain = chosen.over_rule.get("judged")
     if gain is None:
         return None
     text = f"in the judging market {words.interval_words(gain, digits)}"
     if words.leaning(gain) == "better":
-        return Check(OK, name, words.sentence(f"yes: {text}"))
+        return Check(OK, short, name, words.sentence(f"yes: {text}"))
     plain = "no" if words.leaning(gain) == "worse" else "not surely"
-    return Check(CAUTION, name, words.sentence(f"{plain}: {text}. The rule is easier to explain and to run"))
+    return Check(CAUTION, short, name, words.sentence(f"{plain}: {text}. The rule is easier to explain and to run"))
+
+
+def _rule_by_log(candidates: Sequence[Candidate], chosen: Candidate, digits: int) -> Check | None:
+    """On a one-shot log: against the rule that the log values most."""
+    against = chosen.offline.against if chosen.offline is not None else {}
+    rules = {
+        c.name: c.offline.worth.value
+        for c in candidates
+        if c.kind == "rule"
+        and c.name != "propensity_greedy"
+        and c.name in against
+        and c.offline is not None
+        and c.offline.worth is not None
+    }
+    if not rules:
+        return None
+    best = max(rules, key=lambda name: rules[name])
+    gain, verdict = against[best]
+    text = f"against {words.policy_name(best)}: {words.interval_words(gain, digits)}, {verdict or words.leaning(gain)}"
+    if verdict == "better":
+        return Check(OK, "the best simple rule", "Is it better than the best simple rule?", words.sentence(text))
+    text = f"{words.sentence(text)} The rule is easier to explain and to run."
+    return Check(CAUTION, "the best simple rule", "Is it better than the best simple rule?", text)
 
 
 def _behaviour(does: Mapping[str, Behaviour], name: str, sequential: bool) -> list[Check]:
@@ -117,40 +160,42 @@ def _behaviour(does: Mapping[str, Behaviour], name: str, sequential: bool) -> li
             f"{words.percent(mine.opt_out_share)} over the horizon, against "
             f"{words.percent(base.opt_out_share)} with the incumbent."
         )
-        found.append(Check(CAUTION if more else OK, "Does it drive customers away?", text))
+        found.append(Check(CAUTION if more else OK, "opt-outs", "Does it drive customers away?", text))
     if sequential:
-        question = "Does it decide where the log is thin?"
+        short, question = "where the log is thin", "Does it decide where the log is thin?"
         share = mine.thin_support_share if mine is not None else None
         if share is None:
-            found.append(Check(UNKNOWN, question, "The run did not count it."))
+            found.append(Check(UNKNOWN, short, question, "The run did not count it."))
         else:
             text = f"{words.percent(share)} of its decisions lie where the log knows little."
-            found.append(Check(CAUTION if share > THIN_SHARE else OK, question, text))
+            found.append(Check(CAUTION if share > THIN_SHARE else OK, short, question, text))
     return found
 
 
 def _randomisation(evidence: Evidence) -> Check:
-    name = "Were past decisions randomised, as the log claims?"
+    short, name = "randomisation", "Were past decisions randomised, as the log claims?"
     if dig(evidence.part("summary"), "data", "action_prob") == "fitted":
-        return Check(CAUTION, name, "Their probabilities were not logged; they had to be fitted.")
+        return Check(CAUTION, short, name, "Their probabilities were not logged; they had to be fitted.")
     audit = dig(evidence.part("data"), "audit", "randomisation")
     if not isinstance(audit, Mapping):
-        return Check(UNKNOWN, name, words.sentence(evidence.missing.get("data", "the log was not audited for it")))
+        return Check(
+            UNKNOWN, short, name, words.sentence(evidence.missing.get("data", "the log was not audited for it"))
+        )
     if audit.get("passed") is None:
-        return Check(UNKNOWN, name, words.sentence(str(audit.get("note") or "not tested")))
+        return Check(UNKNOWN, short, name, words.sentence(str(audit.get("note") or "not tested")))
     held = f"{words.count(audit.get('observed'))} sends, {words.count(audit.get('claimed'))} expected from the log"
     z = number(audit.get("z"))
     held += "" if z is None else f" (z = {words.figure(z, 1)})"
     if audit["passed"]:
-        return Check(OK, name, words.sentence(held))
-    return Check(PROBLEM, name, words.sentence(f"sends are not as frequent as the logged probabilities: {held}"))
+        return Check(OK, short, name, words.sentence(held))
+    return Check(PROBLEM, short, name, words.sentence(f"sends are not as frequent as the logged probabilities: {held}"))
 
 
 def _holds(evidence: Evidence) -> Check | None:
     if dig(evidence.part("summary"), "data", "holds") != "absent":
         return None
     text = "Only sends were logged. When and how often to send cannot be learned from this log, only what to send."
-    return Check(CAUTION, "Does the log show when nothing was sent?", text)
+    return Check(CAUTION, "unlogged holds", "Does the log show when nothing was sent?", text)
 
 
 def _drift(evidence: Evidence) -> Check | None:
@@ -158,4 +203,4 @@ def _drift(evidence: Evidence) -> Check | None:
     if not isinstance(flagged, bool):
         return None
     text = "Rates are steady over the log." if flagged else "Rates changed over the log; see the data section."
-    return Check(OK if flagged else CAUTION, "Did customers behave the same throughout?", text)
+    return Check(OK if flagged else CAUTION, "drift", "Did customers behave the same throughout?", text)

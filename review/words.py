@@ -12,7 +12,7 @@ from typing import Any
 
 from review.evidence import INCUMBENT, Behaviour, Candidate, Offline, Range, dig, number
 
-MINUS, DASH = "\u2212", "\u2013"
+MINUS, DASH, NO_BREAK = "\u2212", "\u2013", "\u00a0"
 UNKNOWN = "not evaluated"
 NAMES = {
     INCUMBENT: "incumbent",
@@ -33,10 +33,10 @@ UNITS = {
     "opened": "opens per customer",
 }
 PLACES = {
-    "market": "market it learned in",
+    "market": "where it learned",
     "judged": "judging market",
     "truth": "the truth",
-    "offline": "the log alone",
+    "offline": "from the log alone",
 }
 HEADS = {
     "purchased": "Purchase",
@@ -55,9 +55,14 @@ GUARDRAILS = {
     "content_spacing_hours": "Time between two sends of one content",
     "content_max_per_week": "Weekly cap of one content",
     "content_max_per_month": "Monthly cap of one content",
+    "content_limits": "No content left by its own limits",
+    "cap_day": "Daily cap",
+    "cap_week": "Weekly cap",
     "holdout": "Holdout customers",
-    "consent": "No consent or opted out",
-    "opted_out": "No consent or opted out",
+    "consent": "No consent, or opted out",
+    "no_consent": "No consent",
+    "opted_out": "Opted out",
+    "not_eligible": "Not eligible",
     "support": "The log is too thin there",
 }
 WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
@@ -95,7 +100,7 @@ def percent(share: float | None, digits: int = 0) -> str:
     if share is None:
         return UNKNOWN
     finer = max(digits, 1 if 0 < abs(share) < 0.0995 else 0)
-    return f"{figure(100 * share, finer)} %"
+    return f"{figure(100 * share, finer)}{NO_BREAK}%"
 
 
 def count(value: object) -> str:
@@ -164,40 +169,7 @@ def rule(settings: object) -> str:
     return f"at most {cap} a week, {time}, {what}"
 
 
-# The verdict
-
-
-def headline(summary: Mapping[str, Any], chosen: Candidate | None) -> str:
-    """The first line: what to do."""
-    if chosen is None:
-        return "No verdict: this run compared no policies"
-    if summary.get("recommended") is True and chosen.name != INCUMBENT:
-        return f"Recommended: {policy_name(chosen.name)}"
-    if chosen.name == INCUMBENT:
-        return "No change is recommended"
-    return f"Not recommended: {policy_name(chosen.name)} looked best, but not surely enough"
-
-
-def worth(summary: Mapping[str, Any], chosen: Candidate | None, digits: int, randomised: bool) -> str:
-    """What the chosen policy is worth against the incumbent, and where that figure comes from."""
-    if chosen is None:
-        return "What a policy would be worth was not evaluated."
-    if chosen.name == INCUMBENT:
-        return "Nothing that was compared is surely worth more than going on as before."
-    one_shot = not chosen.worth
-    what, when = unit(summary), horizon(summary, one_shot)
-    for place, where in (("judged", "a simulated market of customers it had not met"), ("market", "its own market")):
-        if place in chosen.gain:
-            gain = interval_words(chosen.gain[place], digits)
-            caution = "" if place == "judged" else " It was not judged in another market."
-            return f"Predicted in {where}: {gain} {what} {when}, against the incumbent.{caution}"
-    if chosen.offline is not None and chosen.offline.gain is not None:
-        gain = interval_words(chosen.offline.gain, digits)
-        slots = chosen.offline.slots
-        scope = when if slots in {None, 1} else f"over the first {slots} decisions"
-        word = "Lift over the incumbent" if randomised else "Difference to the incumbent"
-        return f"{word}, estimated from the log alone: {gain} {what} {scope}."
-    return f"What it is worth against the incumbent was not evaluated{_because(chosen)}."
+# Verdicts
 
 
 def interval_words(gain: Range, digits: int) -> str:
@@ -235,14 +207,16 @@ def _because(candidate: Candidate) -> str:
 # What it does
 
 
-def behaviour(name: str, does: Behaviour) -> str:
-    """How often, when and what a policy sends, in one sentence."""
+def behaviour(name: str, does: Behaviour, before: Behaviour | None = None) -> str:
+    """How often, when and what a policy sends, in one sentence; beside how often `before` does."""
     who = policy_name(name)
     if does.sends_per_week is None:
         return ""
     if does.sends_per_week == 0:
-        return f"The {who} policy sends nothing." if name in {"never"} else sentence(f"the {who} sends nothing")
+        return sentence(f"{who}: nothing is sent")
     parts = [f"sends {figure(does.sends_per_week, 1)} times per customer and week"]
+    if before is not None and before.sends_per_week is not None:
+        parts[0] += f" ({figure(before.sends_per_week, 1)} so far)"
     if does.heatmap is not None and does.heatmap.sum() > 0:
         hours = does.heatmap.sum(axis=0)
         busiest = int(hours.argmax())
@@ -250,10 +224,34 @@ def behaviour(name: str, does: Behaviour) -> str:
     if does.contents and max(does.contents.values()) > 0:
         best = max(does.contents, key=lambda content: does.contents[content])
         parts.append(f"and {best} more than anything else ({percent(does.contents[best])})")
-    text = sentence(f"the {who} {', '.join(parts)}")
-    if does.opt_out_share is not None:
-        text += f" {percent(does.opt_out_share)} of customers opt out over the horizon."
-    return text
+    return sentence(f"the {who} {', '.join(parts)}")
+
+
+def whom(does: Behaviour) -> str:
+    """Between which customers a policy differs most, by the column that tells most."""
+    first = str(does.segments[0].get("segment", "")) if does.segments else ""
+    column, sign, _ = first.partition(" = ")
+    rates = {
+        str(row["segment"]).partition(" = ")[2]: rate
+        for row in does.segments
+        if sign
+        and str(row.get("segment", "")).startswith(f"{column} = ")
+        and (rate := number(row.get("sends_per_week"))) is not None
+    }
+    if len(rates) < 2:
+        return ""
+    most, least = max(rates, key=lambda level: rates[level]), min(rates, key=lambda level: rates[level])
+    how = "It differs most" if rates[most] > 1.1 * rates[least] else "It treats all much alike; it differs most"
+    return f"{how} by {column}: {figure(rates[most], 1)} sends a week to {most}, {figure(rates[least], 1)} to {least}."
+
+
+def held(does: Behaviour) -> str:
+    """Which guardrails most often leave nothing to send."""
+    order = sorted(does.held_because.items(), key=lambda item: -item[1])[:2]
+    if not order:
+        return ""
+    named = " and ".join(f"{guardrail_name(rule).lower()} ({percent(share)} of decisions)" for rule, share in order)
+    return f"Most often held back by {named}."
 
 
 def _hours(label: str) -> str:
