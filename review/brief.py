@@ -78,7 +78,7 @@ def lines(
         ("What it does", words.behaviour(chosen.name, mine, before) if mine else _one_decision(evidence)),
         ("To whom", _whom(evidence, mine)),
         ("Why", _why(evidence, chosen, digits)),
-        ("Can it be trusted?", _trusted(checks)),
+        ("May it be trusted?", _trusted(checks)),
     ]
     return [(question, answer) for question, answer in answers if answer]
 
@@ -159,13 +159,13 @@ def cards(
     if gain is not None:
         where = "predicted in a simulated market" if chosen.gain else "estimated from the log alone"
         what = words.unit(summary)
-        noun = "" if what == "per customer" else f"{what.removesuffix(' per customer')} "
+        noun = "" if what == "per customer" else f"in {what.removesuffix(' per customer')} "
         thousand = words.per_thousand(gain)
         when = words.horizon(summary, not sequential)
         found += [
-            _card(f"Gain: {noun}per customer", words.figure(gain.value, digits, True),
+            _card(f"Gain {noun}per customer", words.figure(gain.value, digits, True),
                   f"{words.span(gain, digits, True)}, {where}"),
-            _card(f"The same: {noun}per 1,000 customers", words.figure(thousand.value, 0, True),
+            _card("The same for 1,000 customers", words.figure(thousand.value, 0, True),
                   f"{words.span(thousand, 0, True)}, {when}"),
         ]  # fmt: skip
     mine, base = does.get(chosen.name), does.get(INCUMBENT)

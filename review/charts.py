@@ -46,7 +46,7 @@ RESULTS = {True: (GREEN, "o"), False: (ORANGE, "X"), None: (GREY, "D")}
 PAIR = (BLUE, GREY)
 MOST_NUMBERED_HOURS = 12
 """Cells of a heat map with more columns are too small for a number."""
-WIDE_SPREAD = 20.0
+WIDE_SPREAD = 10.0
 """Predictions that differ by more than this factor are drawn on logarithmic axes."""
 SHORT_DAYS = tuple(day[:3] for day in words.WEEKDAYS)
 
@@ -185,7 +185,7 @@ def _reliability(name: str, bins: Sequence[Mapping[str, float]], slug: str) -> s
     )
     most = max(float(predicted.max()), float(observed.max()), float(high.max()), 1e-9)
     positive = predicted[predicted > 0]
-    is_log = len(positive) > 1 and positive.max() > WIDE_SPREAD * positive.min()
+    is_log = len(positive) > 1 and positive.max() > WIDE_SPREAD * positive.min() and (observed > 0).mean() > 0.5
     least = 0.0
     if is_log:
         least = 0.6 * min(float(positive.min()), *(observed[observed > 0].tolist() or [most]))

@@ -35,6 +35,7 @@ def worth_section(
     axis = f"gain over the incumbent, {unit}"
     scopes = list(dict.fromkeys(words.offline_scope(c.offline) for c in logged if c.offline is not None))
     scope = scopes[0] if len(scopes) == 1 else ""
+    by_log = [_offline_row(c, chosen, digits) for c in order if c.name != INCUMBENT or c.offline]
     return {
         "why_not": "",
         "forest": Markup(charts.forest(gains, "Gain over the incumbent", axis, "worth")) if gains else None,
@@ -44,7 +45,8 @@ def worth_section(
                                            axis + (f", {scope}" if scope else ""), "log")) if rows else None,
         "places": [(p, words.PLACES[p]) for p in places],
         "rows": [_worth_row(c, places, chosen, digits, evidence) for c in order],
-        "offline": [_offline_row(c, chosen, digits) for c in order if c.name != INCUMBENT or c.offline],
+        "offline": by_log,
+        "has_reasons": any(row["reason"] for row in by_log),
         "against": _against(chosen, digits),
         "arms": _arms(evidence, digits),
         "has_truth": "truth" in places,

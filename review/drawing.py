@@ -27,8 +27,8 @@ MINUS, DASH = "\u2212", "\u2013"
 INK, MUTED, GRID, BAND, STRIPE = "#18212b", "#5b6672", "#e4e8ed", "#dff1e9", "#f6f8fa"
 BLUE, GREY, GREEN, ORANGE, PURPLE = "#1d5fa8", "#8b96a3", "#00795a", "#b9480e", "#7a4b9d"
 HEAT = LinearSegmentedColormap.from_list("heat", ["#f5f8fc", "#b9d3ec", "#5f9bd1", "#1d5fa8", "#0b2f5c"])
-WIDE, PANEL = 7.6, 3.7
-"""Inches of a figure that fills the page, and of one panel among several that wrap beside each other."""
+WIDE, PANEL = 5.9, 3.7
+"""Inches of a figure that stands alone, and of one among several that wrap beside each other; both fit a phone."""
 PIXELS_PER_POINT = 1.6
 """Size on the page: type of 9 points becomes 14 pixels, that of the page's small print."""
 SHOWN_NAME = 30

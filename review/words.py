@@ -66,6 +66,8 @@ GUARDRAILS = {
     "support": "The log is too thin there",
 }
 WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
+UNLIKE = 1.25
+"""How many times the sends of one segment are those of another from which on a policy is said to treat them unlike."""
 GAP_LIMIT = 0.10
 """The largest exploitation gap that passes without a word of caution (the project's budget)."""
 
@@ -241,8 +243,13 @@ def whom(does: Behaviour) -> str:
     if len(rates) < 2:
         return ""
     most, least = max(rates, key=lambda level: rates[level]), min(rates, key=lambda level: rates[level])
-    how = "It differs most" if rates[most] > 1.1 * rates[least] else "It treats all much alike; it differs most"
-    return f"{how} by {column}: {figure(rates[most], 1)} sends a week to {most}, {figure(rates[least], 1)} to {least}."
+    many, few = (
+        f"{column} {most} ({figure(rates[most], 1)} sends a week)",
+        f"{column} {least} ({figure(rates[least], 1)})",
+    )
+    if rates[most] > UNLIKE * rates[least]:
+        return f"Most to {many}, least to {few}."
+    return f"Much the same to all: between {many} and {few}."
 
 
 def held(does: Behaviour) -> str:
