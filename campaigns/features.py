@@ -20,6 +20,9 @@ FAR_HOURS = 28 * 24
 RATE_PRIOR, RATE_STRENGTH = 0.2, 4.0
 """A customer's own rates are shrunk towards 0.2 as if four sends had shown it."""
 
+LOAD_HALF_LIVES = (24, 96)
+"""Half-lives of decayed counts of sends, in hours: load wears off smoothly, which windows show only in steps."""
+
 STATE_FEATURES = (
     "hour sin", "hour cos", "half-day sin", "half-day cos",
     *DAYPARTS,
@@ -27,6 +30,7 @@ STATE_FEATURES = (
     "hours since send", "hours since open", "hours since click", "hours since visit", "hours since purchase",
     "hours since organic purchase",
     "sends in 24 h", "sends in 72 h", "sends in 7 days", "unopened sends in a row",
+    *(f"sends, halved every {hours} h" for hours in LOAD_HALF_LIVES),
     "sends", "opens", "clicks", "visits", "purchases", "organic purchases",
     "open rate", "click rate", "purchases per day",
     "sends in this daypart", "open rate in this daypart, relative",
@@ -122,6 +126,7 @@ def state_features(history: History, slot: Tensor, minute: Tensor, weekday: Tens
             clock[:, 4:],
             recency,
             torch.log1p(recent.float()),
+            torch.log1p(_load(history, slot, slot_hours)),
             torch.log1p(counters),
             rest,
         ],
@@ -174,6 +179,11 @@ def candidate_features(
         dim=-1,
     )
     return features if content is None else features.squeeze(1)
+
+
+def _load(history: History, slot: Tensor, slot_hours: int) -> Tensor:
+    hours = ((slot.unsqueeze(1) - history.recent) * slot_hours).clamp(max=FAR_HOURS).float()
+    return torch.stack([torch.exp2(-hours / half).sum(dim=1) for half in LOAD_HALF_LIVES], dim=1)
 
 
 def _recency(slot: Tensor, last: Tensor, slot_hours: int) -> Tensor:

@@ -22,7 +22,10 @@ LEAST_BATCHES = 100
 """Steps in an epoch, at least, down to batches of 256 rows."""
 
 VALUE_WEIGHT = 0.5
-"""Weight of the value head's squared error (in training standard deviations) beside the log losses."""
+"""A squared error in standard deviations, halved, is a Gaussian's negative log-likelihood."""
+
+LOSS_SCALE = 50.0
+"""Brings the joint loss of a row, of which few hold an event, to order 1, so that gradient clipping has a meaning."""
 
 
 @dataclass(frozen=True)
@@ -190,7 +193,16 @@ def _outputs(network: PropensityNetwork, tables: FitTables, population: Populati
 
 
 def _losses(outputs: Tensor, tables: FitTables, rows: Tensor, bootstrap: Tensor) -> dict[str, Tensor]:
-    """Weighted loss of every head whose outcome is known; `outputs` [B, k, H], `bootstrap` [B, k]."""
+    """Negative log-likelihood of every head whose outcome is known, in the joint one of a row of the log.
+
+    All heads are divided by the same number of rows, so that each weighs as much as it is informed: a head of few
+    events, divided by those alone, would be noise that drives the others and stops their training.
+
+    Args:
+        outputs: Shape [B, k, H].
+        tables, rows: outcomes, and which of them these are. Shape [B].
+        bootstrap: weight of each row's customer in each member. Shape [B, k].
+    """
     head = dict(zip(HEADS, outputs.unbind(dim=-1), strict=True))
     outcome = {name: values[rows] for name, values in tables.outcome.items()}
     known = {name: values[rows] for name, values in tables.known.items()}
@@ -198,6 +210,7 @@ def _losses(outputs: Tensor, tables: FitTables, rows: Tensor, bootstrap: Tensor)
     zero = torch.zeros_like(weight)
     bought = outcome.get("purchased", zero).unsqueeze(1)
     sent = tables.sent[rows]
+    unit = LOSS_SCALE / (weight.unsqueeze(1) * bootstrap).sum().clamp(min=1.0)
     losses: dict[str, Tensor] = {}
 
     def cross_entropy(name: str, logit: Tensor, column: str, among: Tensor | None) -> None:
@@ -209,8 +222,7 @@ def _losses(outputs: Tensor, tables: FitTables, rows: Tensor, bootstrap: Tensor)
         each = F.binary_cross_entropy_with_logits(
             logit, outcome[column].unsqueeze(1).expand_as(logit), reduction="none"
         )
-        weights = used.unsqueeze(1) * bootstrap
-        losses[name] = (weights * each).sum() / weights.sum().clamp(min=1.0)
+        losses[name] = unit * (used.unsqueeze(1) * bootstrap * each).sum()
 
     cross_entropy("purchase", head["purchase"], "purchased", None)
     cross_entropy("visit", head["visit"] + bought * head["visit_bought"], "visited", None)
@@ -223,9 +235,7 @@ def _losses(outputs: Tensor, tables: FitTables, rows: Tensor, bootstrap: Tensor)
         mean = head["value"] + clicked * head["value_clicked"]
         error = (mean - (outcome["value"] / tables.value_unit).unsqueeze(1)).square()
         weights = (weight * known["value"] * (outcome["purchased"] > 0)).unsqueeze(1) * bootstrap
-        # Divided by the batch's rows rather than its few purchases, which would make the step noisy.
-        share = weights.sum().clamp(min=16.0)
-        losses["value"] = VALUE_WEIGHT * (weights * error).sum() / share
+        losses["value"] = unit * VALUE_WEIGHT * (weights * error).sum()
     return losses
 
 
