@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 
 from campaigns.clock import SlotClock
+from campaigns.columns import AMOUNTS
 
 COLUMN_OF = {
     "open": "opened",
@@ -18,50 +19,54 @@ NEEDS_SEND = ("open", "click", "unsubscribe")
 
 
 def attribute_events(
-    decisions: pd.DataFrame, events: pd.DataFrame, clock: SlotClock, window_hours: float, contents: pd.DataFrame
-) -> pd.DataFrame:
+    decisions: pd.DataFrame, events: pd.DataFrame, clock: SlotClock, window_hours: float, warnings: list[str]
+) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Outcomes of decisions from events.
 
     Opens, clicks and opt-outs go to the customer's latest send within the window (of the event's content where it
     names one); purchases and visits too, or else to the decision of the slot in which they happened (organic); a
     refund is a negative value of the decision that the customer's latest purchase went to. Rows whose window the
-    log's end cuts off are not labelled.
+    log's end cuts off are not labelled. Events before the first decision are credited to nothing.
 
     Args:
         decisions: in order of customer and slot, with `_user` and `_content` rows.
         events: in order of customer and time, with `_user`, `_content` and `slot`.
         clock: the grid.
         window_hours: from the start of the send's slot, in hours.
-        contents: for the number of contents.
+        warnings: takes what could not be credited.
     Returns:
-        The decisions with outcome columns (existing ones are replaced) and `labelled`.
+        The decisions with outcome columns (existing ones are replaced) and `labelled`, and the events, whose
+        `_content` is that of the send to which they were credited where they name none.
     """
-    decisions = decisions.copy()
+    decisions, events = decisions.copy(), events.copy()
     window = max(1, int(np.ceil(window_hours / clock.slot_hours)))
     base = int(decisions["slot"].min())
-    span = int(max(decisions["slot"].max(), events["slot"].max() if len(events) else base)) - base + 2 + window
+    last = max(int(decisions["slot"].max()), int(events["slot"].max()))
+    span = last - base + 2 + window
     key = decisions["_user"].to_numpy() * span + (decisions["slot"].to_numpy() - base)
-    sent = decisions["content_id"].notna().to_numpy()
-    sends, send_content = np.flatnonzero(sent), decisions["_content"].to_numpy()
+    sent, send_content = decisions["content_id"].notna().to_numpy(), decisions["_content"].to_numpy()
     outcome = {name: np.zeros(len(decisions), dtype=np.float32) for name in COLUMN_OF.values()}
-    amounts = {name: np.zeros(len(decisions)) for name in ("revenue", "value") if name in events.columns}
+    amounts = {name: np.zeros(len(decisions)) for name in AMOUNTS if name in events.columns}
 
-    slot = np.clip(events["slot"].to_numpy() - base, 0, span - 1)
+    early = events["slot"].to_numpy() < base
+    slot = np.where(early, 0, events["slot"].to_numpy() - base)
     event_key = events["_user"].to_numpy() * span + slot
-    target = _latest_send(key[sends], event_key, slot, span, window)
-    target = np.where(target >= 0, sends[np.maximum(target, 0)] if len(sends) else -1, -1)
     named = events["_content"].to_numpy()
-    for content in np.unique(named[named >= 0]):
-        own = np.flatnonzero(sent & (send_content == content))
-        rows = np.flatnonzero(named == content)
+    target = np.full(len(events), -1)
+    for content in (-1, *np.unique(named[named >= 0])):
+        own = np.flatnonzero(sent if content < 0 else sent & (send_content == content))
+        rows = np.flatnonzero((named == content) & ~early)
         found = _latest_send(key[own], event_key[rows], slot[rows], span, window)
         target[rows] = np.where(found >= 0, own[np.maximum(found, 0)] if len(own) else -1, -1)
+    begun = clock.times(decisions["slot"].to_numpy()[np.maximum(target, 0)])
+    hours = (pd.DatetimeIndex(events["time"]) - begun) / pd.Timedelta(hours=1)
+    target = np.where(hours.to_numpy() < window_hours, target, -1)  # the window may end within a slot
+    events["_content"] = np.where((named < 0) & (target >= 0), send_content[np.maximum(target, 0)], named)
     here = np.searchsorted(key, event_key)
-    at_slot = np.where((here < len(key)) & (key[np.minimum(here, len(key) - 1)] == event_key), here, -1)
+    at_slot = np.where((here < len(key)) & (key[np.minimum(here, len(key) - 1)] == event_key) & ~early, here, -1)
 
     kind = events["event"].to_numpy()
-    organic = ~np.isin(kind, NEEDS_SEND)
-    target = np.where((target < 0) & organic, at_slot, target)
+    target = np.where((target < 0) & ~np.isin(kind, NEEDS_SEND), at_slot, target)
     purchase = np.where((kind == "purchase") & (target >= 0), target, -1)
     refunds = np.flatnonzero(kind == "refund")
     if len(refunds):
@@ -79,10 +84,62 @@ def attribute_events(
         decisions[name] = flags
     for name, totals in amounts.items():
         decisions[name] = totals.astype(np.float32)
-    last = int(max(decisions["slot"].max(), events["slot"].max() if len(events) else base))
     decisions["labelled"] = decisions["slot"].to_numpy() + window - 1 <= last
     decisions["opened"] = np.maximum(decisions["opened"], decisions["clicked"])
-    return decisions
+    _note_uncredited(kind, target, early, window_hours, warnings)
+    return decisions, events
+
+
+def add_organic_holds(
+    decisions: pd.DataFrame, events: pd.DataFrame, users: pd.DataFrame, clock: SlotClock
+) -> pd.DataFrame:
+    """The decisions with rows for those implied holds in which something organic happened, so that it is not lost.
+
+    Args:
+        decisions: in order of customer and slot; an absent row is a hold.
+        events: visits and purchases among them count.
+        users: for the ids.
+        clock: the grid.
+    """
+    organic = events[events["event"].isin(("purchase", "visit"))][["_user", "slot"]].drop_duplicates()
+    organic = organic[organic["slot"].between(decisions["slot"].min(), decisions["slot"].max())]
+    there = pd.MultiIndex.from_frame(decisions[["_user", "slot"]])
+    organic = organic[~pd.MultiIndex.from_frame(organic).isin(there)]
+    if not len(organic):
+        return decisions
+    holds = pd.DataFrame(
+        {
+            "user_id": users["user_id"].to_numpy()[organic["_user"].to_numpy()],
+            "time": clock.times(organic["slot"].to_numpy()),
+            "slot": organic["slot"].to_numpy(),
+            "_user": organic["_user"].to_numpy(),
+            "_content": -1,
+            "eligible": True,
+            "labelled": True,
+        }
+    )
+    holds["content_id"] = pd.Series([None] * len(holds), dtype=decisions["content_id"].dtype)
+    holds["action_prob"] = np.full(len(holds), np.nan)
+    return pd.concat([decisions, holds], ignore_index=True).sort_values(["_user", "slot"], ignore_index=True)
+
+
+def _note_uncredited(
+    kind: np.ndarray, target: np.ndarray, early: np.ndarray, window_hours: float, warnings: list[str]
+) -> None:
+    if early.any():
+        warnings.append(
+            f"events: {int(early.sum())} lie before the first decision and are credited to none; opt-outs among them "
+            "bind from the start."
+        )
+    lost = (target < 0) & ~early
+    for event, reason in (
+        *((event, f"no send within {window_hours:g} h before them") for event in NEEDS_SEND),
+        *((event, "no send within the window and no row for their slot") for event in ("visit", "purchase")),
+        ("refund", "no purchase before them"),
+    ):
+        count = int((lost & (kind == event)).sum())
+        if count:
+            warnings.append(f"events: {count} of kind {event} are credited to no decision: {reason}.")
 
 
 def _latest_send(send_key: np.ndarray, event_key: np.ndarray, slot: np.ndarray, span: int, window: int) -> np.ndarray:

@@ -11,8 +11,11 @@ import torch
 from torch import Tensor
 
 from campaigns.clock import is_timezone
+from campaigns.columns import plain_name
 from campaigns.encoding import FeatureEncoder
 from campaigns.errors import CampaignError
+from campaigns.flags import read_consent
+from campaigns.ids import id_keys
 from campaigns.objective import Objective
 
 
@@ -135,7 +138,7 @@ def make_population(
 
     Args:
         users: N rows with `user_id`, the trained feature columns, optional `timezone` and `consent_CHANNEL`.
-            A missing or unknown zone counts as the grid's; a missing consent as given.
+            A missing or unknown zone counts as the grid's; a missing consent as given, an unreadable one as refused.
         encoder: fitted on training customers.
         channels: the catalogue's M channels.
         timezone: the grid's own zone.
@@ -151,10 +154,11 @@ def make_population(
     zones = tuple(dict.fromkeys([timezone, *sorted(set(zone_names))]))
     zone_index = {name: index for index, name in enumerate(zones)}
     consent = np.ones((len(ids), len(channels)), dtype=bool)
+    columns = {plain_name(str(column)): column for column in users.columns}
     for index, channel in enumerate(channels):
-        column = f"consent_{channel}"
-        if column in users.columns:
-            consent[:, index] = users[column].astype("boolean").fillna(True).to_numpy(dtype=bool)
+        column = columns.get(plain_name(f"consent_{channel}"))
+        if column is not None:
+            consent[:, index] = read_consent(users[column])
     return Population(
         features=torch.from_numpy(encoder.encode(users)),
         zone=torch.tensor([zone_index[name] for name in zone_names], dtype=torch.int64),
@@ -188,7 +192,10 @@ def checked_ids(frame: pd.DataFrame, table: str, column: str) -> list[object]:
         raise CampaignError(
             f"{table}: column {column} is missing; the table has {', '.join(map(str, frame.columns)) or 'no columns'}."
         )
+    if list(frame.columns).count(column) > 1:
+        raise CampaignError(f"{table}: column {column} occurs more than once; keep one of them.")
     ids = frame[column]
+    id_keys(ids, table)  # refuses what can be no id
     if ids.isna().any():
         rows = np.flatnonzero(ids.isna().to_numpy())[:5].tolist()
         raise CampaignError(f"{table}.{column}: missing in row(s) {rows}; every row needs an id.")
@@ -202,7 +209,9 @@ def checked_ids(frame: pd.DataFrame, table: str, column: str) -> list[object]:
 def _codes(frame: pd.DataFrame, column: str, default: str) -> tuple[Tensor, tuple[str, ...]]:
     if column not in frame.columns:
         return torch.zeros(len(frame), dtype=torch.int64), (default,)
-    names = frame[column].astype("string").fillna(default)
+    names = frame[column].astype("string").str.strip().fillna(default)
+    if column == "channel":
+        names = names.str.lower()  # consent_push binds the channel "Push" too
     levels = tuple(sorted(names.unique()))
     codes = pd.Categorical(names, categories=list(levels)).codes.astype(np.int64)
     return torch.from_numpy(codes.copy()), levels

@@ -11,9 +11,16 @@ import numpy as np
 import pandas as pd
 
 from campaigns.errors import CampaignError
+from campaigns.flags import read_flags
 
 MAX_LEVELS = 24
 """Most frequent levels of a categorical column that get a column of their own."""
+
+LARGEST = 1e30
+"""Numbers beyond it count as it: no feature is larger, and its square still fits a float."""
+
+FAR = 10.0
+"""A number further outside the central 98 % of the training rows than this many times their width is clipped."""
 
 RESERVED = frozenset({"user_id", "content_id", "timezone", "as_of", "text", "cost"})
 """Columns that are never features; `consent_*` columns are left out too."""
@@ -25,7 +32,8 @@ class ColumnEncoding:
 
     Attributes:
         name: the column.
-        kind: `number` (standardised, clipped to the trained range) or `category` (one column a level).
+        kind: `number` (standardised, clipped to the trained range) or `category` (one column a level). Booleans, and
+            yes and no as text where a number was trained, count as 1 and 0.
         mean, scale: for numbers, of the training rows.
         low, high: for numbers, the training range; values beyond it are clipped to it.
         missing: for numbers, whether training rows lacked it (adds an indicator column).
@@ -93,6 +101,9 @@ class FeatureEncoder:
                 f"{self.table}: missing feature column(s) {', '.join(absent)} that the model was trained on; "
                 f"the table has {', '.join(map(str, frame.columns))}. Add them (missing values are allowed)."
             )
+        for column in self.columns:
+            if isinstance(frame[column.name], pd.DataFrame):
+                raise CampaignError(f"{self.table}: column {column.name} occurs more than once; keep one of them.")
         blocks = [_encode_column(column, frame[column.name]) for column in self.columns]
         if not blocks:
             return np.zeros((len(frame), 0), dtype=np.float32)
@@ -116,8 +127,8 @@ class FeatureEncoder:
 def fit_encoder(frame: pd.DataFrame, table: str, exclude: Collection[str] = ()) -> FeatureEncoder:
     """Fits an encoder on training rows.
 
-    Numbers and booleans are standardised, text-like columns become one column a level. Constant columns are
-    left out; so are ids, time stamps and list-valued columns.
+    Numbers and booleans are standardised, text-like columns become one column a level. Constant and empty columns
+    are left out; so are ids, time stamps, lists, and text that is another in every row. Outliers are clipped.
 
     Args:
         frame: the training rows of the table.
@@ -140,6 +151,12 @@ def fit_encoder(frame: pd.DataFrame, table: str, exclude: Collection[str] = ()) 
             if known.size == 0 or np.ptp(known) == 0:
                 notes.append(f"{table}.{name}: constant or empty, left out")
                 continue
+            known, clipped = _without_outliers(known)
+            if clipped:
+                notes.append(f"{table}.{name}: {clipped} outliers clipped to {known.min():g} .. {known.max():g}")
+            if known.size < values.size:
+                missing = values.size - known.size
+                notes.append(f"{table}.{name}: missing in {missing} rows, filled with the mean and flagged")
             scale = float(known.std()) or 1.0
             columns.append(
                 ColumnEncoding(
@@ -148,10 +165,17 @@ def fit_encoder(frame: pd.DataFrame, table: str, exclude: Collection[str] = ()) 
                 )
             )  # fmt: skip
         else:
-            text = series.dropna().astype(str)
+            present = series.dropna()
+            if len(present) and isinstance(present.iloc[0], list | tuple | set | dict | np.ndarray):
+                notes.append(f"{table}.{name}: lists, left out; give one column a number")
+                continue
+            text = _texts(present)
             counts = text.value_counts().sort_index().sort_values(ascending=False, kind="stable")
-            if len(counts) <= 1 and len(text) == len(series):
+            if len(counts) == 0 or (len(counts) == 1 and len(text) == len(series)):
                 notes.append(f"{table}.{name}: constant or empty, left out")
+                continue
+            if len(counts) > MAX_LEVELS and counts.iloc[0] == 1:
+                notes.append(f"{table}.{name}: another text in every row, left out")
                 continue
             if len(counts) > MAX_LEVELS:
                 notes.append(f"{table}.{name}: {len(counts)} levels, the {MAX_LEVELS} most frequent are kept")
@@ -161,21 +185,46 @@ def fit_encoder(frame: pd.DataFrame, table: str, exclude: Collection[str] = ()) 
 
 
 def _numbers(series: pd.Series) -> np.ndarray:
+    """The column as float64, NaN where it is missing, infinite or no number. Shape [N]."""
+    if isinstance(series.dtype, pd.CategoricalDtype):
+        series = series.astype(object)
     values: np.ndarray = pd.to_numeric(series, errors="coerce").to_numpy(dtype=np.float64, na_value=np.nan, copy=True)
+    if series.dtype == object or pd.api.types.is_string_dtype(series):
+        values = np.where(np.isnan(values), read_flags(series), values)
     values[~np.isfinite(values)] = np.nan
-    return values
+    clipped: np.ndarray = np.clip(values, -LARGEST, LARGEST)
+    return clipped
+
+
+def _without_outliers(values: np.ndarray) -> tuple[np.ndarray, int]:
+    """The values with those far outside the central 98 % clipped, and how many those were."""
+    low, high = np.quantile(values, [0.01, 0.99])
+    width = FAR * (high - low)
+    if width == 0:  # nearly constant: what differs is rare, not far
+        return values, 0
+    bounded = np.clip(values, low - width, high + width)
+    return bounded, int((bounded != values).sum())
+
+
+def _texts(series: pd.Series) -> pd.Series:
+    """Levels as text; a whole number reads alike whether a null elsewhere made it a float or not."""
+    if pd.api.types.is_float_dtype(series):
+        return series.map(lambda x: str(int(x)) if float(x).is_integer() else str(x), na_action="ignore").astype(
+            "string"
+        )
+    return series.astype("string").str.strip()
 
 
 def _encode_column(column: ColumnEncoding, series: pd.Series) -> np.ndarray:
     if column.kind == "category":
-        codes = pd.Categorical(series.astype("string"), categories=list(column.levels)).codes
+        codes = pd.Index(column.levels, dtype=object).get_indexer(pd.Index(_texts(series).to_numpy(dtype=object)))
         block = np.zeros((len(series), len(column.levels)), dtype=np.float32)
         known = np.flatnonzero(codes >= 0)
         block[known, codes[known]] = 1.0
         return block
     values = _numbers(series)
     absent = np.isnan(values)
-    standard = (np.clip(values, column.low, column.high) - column.mean) / column.scale
+    standard: np.ndarray = (np.clip(values, column.low, column.high) - column.mean) / column.scale
     standard[absent] = 0.0
     if not column.missing:
         return standard[:, None]

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from campaigns.attribution import COLUMN_OF
+from campaigns.columns import AMOUNTS, FLAGS
 from campaigns.history import ABSENT, HOLD
-from campaigns.log_checks import AMOUNTS, FLAGS
 from campaigns.logs import CampaignLog
 
 
@@ -58,8 +58,8 @@ class DecisionGrid:
 def make_grid(log: CampaignLog) -> DecisionGrid:
     """Puts a log's decisions on the grid.
 
-    Where `holds=implied`, slots without a row between a customer's first row and the log's end are holds without
-    outcomes.
+    Where `holds=implied` the grid is complete: every slot of every customer without a row is a hold of which nothing
+    came.
     """
     decisions = log.decisions
     row, slot = decisions["_user"].to_numpy(), decisions["slot"].to_numpy()
@@ -68,7 +68,7 @@ def make_grid(log: CampaignLog) -> DecisionGrid:
     cell = (row, slot - first)
 
     def table(fill: float, dtype: type, values: np.ndarray) -> np.ndarray:
-        grid = np.full(shape, fill, dtype=dtype)
+        grid: np.ndarray = np.full(shape, fill, dtype=dtype)
         grid[cell] = values
         return grid
 
@@ -80,11 +80,11 @@ def make_grid(log: CampaignLog) -> DecisionGrid:
     }
     action_prob = table(np.nan, np.float32, decisions["action_prob"].to_numpy())
     if log.settings.holds == "implied":
-        known = decision != ABSENT
-        began = np.where(known.any(axis=1), known.argmax(axis=1), shape[1])
-        implied = ~known & (np.arange(shape[1])[None, :] >= began[:, None])
+        implied = decision == ABSENT
         decision[implied] = HOLD
-        labelled |= implied
+        # What cuts off the windows of logged rows cuts off those of implied ones.
+        until = slot[decisions["labelled"].to_numpy(dtype=bool)].max(initial=first - 1)
+        labelled |= implied & (np.arange(first, first + shape[1]) <= until)
         for values in outcomes.values():
             values[implied] = 0.0
     happened = {name: np.nan_to_num(outcomes[name]) == 1 for name in FLAGS if name in outcomes}
@@ -107,9 +107,11 @@ def make_grid(log: CampaignLog) -> DecisionGrid:
 def _from_events(
     log: CampaignLog, shape: tuple[int, int], first: int
 ) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
-    """What history sees where events have their own times."""
+    """What history sees where events have their own times; opt-outs from before the log bind from its first slot on."""
     events = log.events
     assert events is not None
+    early = (events["slot"] < first) & (events["event"] == "unsubscribe")
+    events = events.assign(slot=events["slot"].where(~early, first))
     events = events[(events["slot"] >= first) & (events["slot"] < first + shape[1])]
     happened, content = {}, {}
     for event, name in COLUMN_OF.items():

@@ -11,6 +11,7 @@ from campaigns.audience import Catalogue, Population
 from campaigns.clock import SlotClock
 from campaigns.errors import CampaignError
 from campaigns.history import RECENT, REPEATS, SEND, History, repeats_within, sends_within
+from campaigns.ranges import check_range
 
 
 @dataclass(frozen=True)
@@ -55,10 +56,8 @@ class Guardrails:
                     f"guardrails.{setting}={getattr(self, setting)}: must be 0 (no cap) to {REPEATS} sends."
                 )
         for setting in ("spacing_hours", "content_spacing_hours"):
-            if getattr(self, setting) < 0:
-                raise CampaignError(f"guardrails.{setting} must not be negative.")
-        if not 0 <= self.holdout < 1:
-            raise CampaignError(f"guardrails.holdout={self.holdout}: must be a share from 0 to below 1.")
+            check_range(f"guardrails.{setting}", getattr(self, setting), at_least=0, unit="hours")
+        check_range("guardrails.holdout", self.holdout, at_least=0, below=1, unit="(a share of customers)")
 
 
 NO_GUARDRAILS = Guardrails("none", 0, 0, 0, 0, 0.0, 0.0, 0, 0, 0.0)

@@ -6,7 +6,6 @@ combinations) is checked here.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
@@ -15,20 +14,22 @@ import pandas as pd
 import pandera.pandas as pa
 
 from campaigns.clock import SlotClock, is_timezone
+from campaigns.columns import AMOUNTS, FLAGS
 from campaigns.errors import CampaignError
+from campaigns.flags import FALSE, TRUE, read_flags
+from campaigns.ids import MISSING_WORDS, id_keys, kept_ids
+from campaigns.times import read_times
 
-FLAGS = ("opened", "clicked", "visited", "purchased", "unsubscribed")
-AMOUNTS = ("revenue", "value")
+__all__ = ["AMOUNTS", "FALSE", "FLAGS", "TRUE"]
+
 EVENTS = ("open", "click", "visit", "purchase", "unsubscribe", "refund")
-REQUIRED = {
-    "users": ("user_id",),
-    "contents": ("content_id",),
-    "decisions": ("user_id", "time", "content_id"),
-    "events": ("user_id", "time", "event"),
-}
-TRUE, FALSE = {"1", "1.0", "true", "t", "yes"}, {"0", "0.0", "false", "f", "no"}
+MOSTLY_NUMBERS = 0.8
+"""A text column of which this share are numbers is one of numbers; the rest is set aside."""
+
 SHOWN = 3
 """How many offending rows a message names."""
+LONGEST = 200
+"""Letters that are kept of an offending value."""
 
 
 @dataclass
@@ -45,9 +46,9 @@ class Quarantine:
 
     def add(self, table: str, column: str, rows: Iterable[int], values: Iterable[object], reason: str) -> None:
         """Sets fields aside; `rows` are numbers of data rows, from 0."""
-        rows = list(rows)
+        rows, values = list(rows), pd.Series(list(values), dtype=object)
         if rows:
-            shown = [None if v is None else str(v) for v in values]
+            shown = [None if gone else str(v)[:LONGEST] for v, gone in zip(values, pd.isna(values), strict=True)]
             self.parts.append(
                 pd.DataFrame({"table": table, "row": rows, "column": column, "value": shown, "reason": reason})
             )
@@ -73,6 +74,14 @@ class Quarantine:
             )
         return entries
 
+    def commonest(self, table: str) -> str:
+        """The commonest reasons of a table with their counts and first rows, in a sentence or none."""
+        reasons = sorted((e for e in self.summary() if e["table"] == table), key=lambda e: -int(str(e["count"])))
+        return "; ".join(
+            f"{e['column']}: {e['reason']} ({e['count']} times, first in rows {e['example_rows']})"
+            for e in reasons[:SHOWN]
+        )
+
     def refuse_beyond(self, limit: float) -> None:
         """Stops where more than a share of a table's rows has something set aside.
 
@@ -83,45 +92,20 @@ class Quarantine:
         for table, size in self.sizes.items():
             touched = frame.loc[frame["table"] == table, "row"].nunique()
             if size and touched / size > limit:
-                reasons = sorted(
-                    (e for e in self.summary() if e["table"] == table), key=lambda e: -int(str(e["count"]))
-                )
-                told = "; ".join(
-                    f"{e['column']}: {e['reason']} ({e['count']} times, first in rows {e['example_rows']})"
-                    for e in reasons[:SHOWN]
-                )
                 raise CampaignError(
                     f"{table}: {touched} of {size} rows ({touched / size:.1%}) have faults, more than "
-                    f"data.max_rejected={limit:.1%} allows. {told}. Mend the table, or raise data.max_rejected."
+                    f"data.max_rejected={limit:.1%} allows. {self.commonest(table)}. Mend the table (rows are counted "
+                    "from 0, without the header), or raise data.max_rejected."
                 )
-
-
-def require_columns(frame: pd.DataFrame, table: str, file: str) -> None:
-    """Checks that the key columns are there.
-
-    Raises:
-        CampaignError: naming the file, the column and the nearest right name.
-    """
-    for column in REQUIRED[table]:
-        if column not in frame.columns:
-            near = difflib.get_close_matches(column, map(str, frame.columns), n=1, cutoff=0.5)
-            hint = f"; did you mean {near[0]!r}?" if near else ""
-            raise CampaignError(
-                f"{file}: column {column!r} is missing{hint} The table has: {', '.join(map(str, frame.columns))}."
-            )
 
 
 def clean_flags(frame: pd.DataFrame, table: str, quarantine: Quarantine) -> pd.DataFrame:
     """Outcome flags as float32 0, 1 or NaN; anything else is set aside."""
     for column in [c for c in FLAGS if c in frame.columns]:
-        series = frame[column]
-        text = series.astype("string").str.strip().str.lower()
-        numbers = pd.Series(np.nan, index=frame.index, dtype="float32")
-        numbers[text.isin(TRUE).fillna(False)] = 1.0
-        numbers[text.isin(FALSE).fillna(False)] = 0.0
-        bad = numbers.isna() & series.notna()
-        quarantine.add(table, column, np.flatnonzero(bad), series[bad], "neither 0 nor 1")
-        frame[column] = numbers
+        flags = read_flags(frame[column])
+        bad = np.isnan(flags) & frame[column].notna().to_numpy(dtype=bool)
+        quarantine.add(table, column, frame.index[bad], frame.loc[bad, column], "neither 0 nor 1")
+        frame[column] = flags
     return frame
 
 
@@ -138,12 +122,7 @@ def clean_numbers(
     """
     present = [c for c in bounds if c in frame.columns]
     for column in present:
-        numbers = pd.to_numeric(frame[column], errors="coerce").astype("float64")
-        bad = numbers.isna() & frame[column].notna()
-        quarantine.add(table, column, np.flatnonzero(bad), frame.loc[bad, column], "not a number")
-        infinite = np.isinf(numbers)
-        quarantine.add(table, column, np.flatnonzero(infinite), numbers[infinite], "infinite")
-        frame[column] = numbers.mask(infinite)
+        frame[column] = _as_numbers(frame[column], table, quarantine)
     schema = pa.DataFrameSchema({c: bounds[c] for c in present})
     try:
         schema.validate(frame[present], lazy=True)
@@ -152,8 +131,27 @@ def clean_numbers(
         for (column, check), part in cases.groupby(["column", "check"]):
             rows = part["index"].astype(int)
             quarantine.add(table, str(column), rows, part["failure_case"], str(check))
-            frame.loc[frame.index[rows], column] = np.nan
+            frame.loc[rows, str(column)] = np.nan
     return frame
+
+
+def _as_numbers(series: pd.Series, table: str, quarantine: Quarantine) -> pd.Series:
+    """The column as float64; what is no number, or infinite, is set aside."""
+    numbers = pd.to_numeric(_plain(series), errors="coerce").astype("float64")
+    bad = (numbers.isna() & series.notna()).to_numpy(dtype=bool)
+    quarantine.add(table, str(series.name), series.index[bad], series[bad], "not a number")
+    infinite = np.isinf(numbers.to_numpy(dtype=np.float64))
+    quarantine.add(table, str(series.name), series.index[infinite], numbers[infinite], "infinite")
+    return numbers.mask(infinite)
+
+
+def _plain(series: pd.Series) -> pd.Series:
+    """A categorical column as its values; lists and records as text, so that no function stumbles over them."""
+    if isinstance(series.dtype, pd.CategoricalDtype):
+        series = series.astype(object)
+    if series.dtype == object:
+        series = series.map(lambda value: str(value) if isinstance(value, list | dict | np.ndarray) else value)
+    return series
 
 
 ACTION_PROB = pa.Column(
@@ -162,89 +160,129 @@ ACTION_PROB = pa.Column(
     nullable=True,
 )
 AMOUNT = pa.Column(float, nullable=True)
+COST = pa.Column(float, pa.Check(lambda s: s >= 0, error="a cost must not be negative"), nullable=True)
 
 
-def clean_times(frame: pd.DataFrame, table: str, clock: SlotClock, quarantine: Quarantine) -> pd.Series:
-    """Times as naive wall clock of the grid's zone; NaT where they cannot be read (then the row's key is lost).
+def clean_times(
+    frame: pd.DataFrame, table: str, clock: SlotClock, quarantine: Quarantine, warnings: list[str], column: str = "time"
+) -> pd.Series:
+    """Times as naive wall clock of the grid's zone; NaT where they cannot be read. See `campaigns.times`.
 
-    Text is parsed (ISO 8601 first), aware times are converted, naive ones are taken as they are.
+    Raises:
+        CampaignError: where day and month cannot be told apart.
     """
-    series = frame["time"]
-    if pd.api.types.is_datetime64_any_dtype(series):
-        times = series
-    elif pd.api.types.is_numeric_dtype(series):
-        times = pd.Series(pd.NaT, index=series.index)
+    series = frame[column]
+    read = read_times(series, clock, f"{table}.{column}")
+    warnings.extend(read.notes)
+    bad = read.times.isna().to_numpy(dtype=bool)
+    lost = "; the row is left out" if column == "time" else ""
+    if pd.api.types.is_numeric_dtype(series) and not series.isna().all():
+        reason = f"a number, not a time stamp such as 2025-03-31T16:00{lost}"
     else:
-        text = series.astype("string")
-        aware = text.str.contains(r"(?:Z|[+-]\d\d:?\d\d)$", regex=True).fillna(False).astype(bool)
-        times = pd.to_datetime(text.where(~aware), errors="coerce", format="mixed").astype("datetime64[us]")
-        if aware.any():
-            zoned = pd.to_datetime(text.where(aware), errors="coerce", format="mixed", utc=True)
-            zoned = zoned.dt.tz_convert(clock.timezone).dt.tz_localize(None).astype("datetime64[us]")
-            times = times.where(~aware, zoned)
-    if getattr(times.dt, "tz", None) is not None:
-        times = times.dt.tz_convert(clock.timezone).dt.tz_localize(None)
-    bad = times.isna()
-    quarantine.add(table, "time", np.flatnonzero(bad), series[bad], "not a time stamp; the row is left out")
-    return times.astype("datetime64[us]")
+        reason = f"not a time stamp{lost}"
+    if column != "time":
+        bad &= series.notna().to_numpy(dtype=bool)
+    quarantine.add(table, column, frame.index[bad], series[bad], reason)
+    return read.times
 
 
-def clean_users(users: pd.DataFrame, quarantine: Quarantine, warnings: list[str]) -> pd.DataFrame:
-    """One row a customer; unknown zones and infinite features are set aside."""
+def clean_users(users: pd.DataFrame, clock: SlotClock, quarantine: Quarantine, warnings: list[str]) -> pd.DataFrame:
+    """One row a customer; unknown zones, unreadable consent and impossible features are set aside."""
     users = _unique_keys(users, "users", "user_id", quarantine)
     if "timezone" in users.columns:
-        known = {name: is_timezone(name) for name in users["timezone"].dropna().unique()}
-        bad = users["timezone"].map(known).eq(False).fillna(False).to_numpy(dtype=bool)
+        names = _plain(users["timezone"]).map(lambda name: name.strip() if isinstance(name, str) else name)
+        known = {name: is_timezone(name) for name in names.dropna().unique()}
+        bad = names.map(known).eq(False).fillna(False).to_numpy(dtype=bool)
         quarantine.add(
             "users", "timezone", users.index[bad], users.loc[bad, "timezone"], "unknown zone; the grid's own is used"
         )
-        users.loc[bad, "timezone"] = None
+        users["timezone"] = names.astype(object).mask(bad | names.isna().to_numpy(dtype=bool), None)
+    if "as_of" in users.columns:
+        users["as_of"] = clean_times(users, "users", clock, quarantine, warnings, "as_of")
     consents = [c for c in users.columns if str(c).startswith("consent_")]
     for column in consents:
-        text = users[column].astype("string").str.strip().str.lower()
-        flags = pd.Series(pd.NA, index=users.index, dtype="boolean")
-        flags[text.isin(TRUE).fillna(False)] = True
-        flags[text.isin(FALSE).fillna(False)] = False
+        flags = read_flags(users[column])
+        missing = users[column].isna().to_numpy(dtype=bool)
         # A consent that cannot be read protects the customer: it counts as not given.
-        unreadable = flags.isna() & users[column].notna()
+        unreadable = np.isnan(flags) & ~missing
         quarantine.add(
             "users", column, users.index[unreadable], users.loc[unreadable, column], "unreadable consent; none assumed"
         )
-        flags[unreadable] = False
-        if flags.isna().any():
-            warnings.append(f"users.{column}: missing for {int(flags.isna().sum())} customers, taken as given.")
-        users[column] = flags
+        if missing.any():
+            warnings.append(f"users.{column}: missing for {int(missing.sum())} customers, taken as given.")
+        users[column] = pd.Series(flags == 1, index=users.index, dtype="boolean").mask(missing)
     if not consents:
         warnings.append("users: no consent_CHANNEL column; consent is taken as given.")
-    return _finite_features(users, "users", quarantine, warnings)
+    features = [c for c in users.columns if c not in ("user_id", "timezone", "as_of", *consents)]
+    return _clean_features(users, "users", features, quarantine, warnings).reset_index(drop=True)
 
 
 def clean_contents(contents: pd.DataFrame, quarantine: Quarantine, warnings: list[str]) -> pd.DataFrame:
-    """One row a content; infinite attributes are set aside."""
+    """One row a content; impossible costs and attributes are set aside, channels written in small letters."""
     contents = _unique_keys(contents, "contents", "content_id", quarantine)
     if len(contents) == 1:
         warnings.append("contents: only one content; which content to send cannot be learned.")
-    return _finite_features(contents, "contents", quarantine, warnings)
+    contents = clean_numbers(contents, "contents", {"cost": COST}, quarantine)
+    for column in [c for c in ("channel", "category") if c in contents.columns]:
+        text = _plain(contents[column]).astype("string").str.strip()
+        contents[column] = (text.str.lower() if column == "channel" else text).astype(object).where(text.notna(), None)
+    features = [c for c in contents.columns if c not in ("content_id", "cost", "text", "channel", "category")]
+    return _clean_features(contents, "contents", features, quarantine, warnings).reset_index(drop=True)
+
+
+def note_consent(users: pd.DataFrame, contents: pd.DataFrame, warnings: list[str]) -> None:
+    """Says where channels and consent columns do not belong together."""
+    consents = {str(c).removeprefix("consent_") for c in users.columns if str(c).startswith("consent_")}
+    channels = set(contents["channel"].dropna()) if "channel" in contents.columns else {"push"}
+    for channel in sorted(channels - consents) if consents else ():
+        warnings.append(f"users: no consent_{channel} column; consent is taken as given on that channel.")
+    for channel in sorted(consents - channels):
+        warnings.append(f"users.consent_{channel}: no content goes by this channel; not used.")
 
 
 def _unique_keys(frame: pd.DataFrame, table: str, key: str, quarantine: Quarantine) -> pd.DataFrame:
+    """Rows with an id of their own; the index keeps the row numbers of the file."""
     frame = frame.reset_index(drop=True)
-    missing, repeated = frame[key].isna(), frame[key].duplicated() & frame[key].notna()
+    keys = pd.Series(id_keys(frame[key], table))
+    missing = keys.isna() | keys.str.lower().isin(MISSING_WORDS)
+    repeated = keys.duplicated() & ~missing
     quarantine.add(table, key, frame.index[missing], frame.loc[missing, key], "missing id; the row is left out")
     quarantine.add(table, key, frame.index[repeated], frame.loc[repeated, key], "repeated id; the first row is kept")
     kept = frame[~missing & ~repeated].copy()
     if not len(kept):
-        raise CampaignError(f"{table}: no row with a usable {key}.")
-    return kept.reset_index(drop=True)
+        raise CampaignError(f"{table}: {'no row with a usable ' + key if len(frame) else 'the table is empty'}.")
+    kept[key] = kept_ids(kept[key], table)
+    return kept
 
 
-def _finite_features(frame: pd.DataFrame, table: str, quarantine: Quarantine, warnings: list[str]) -> pd.DataFrame:
-    for column in frame.select_dtypes(include="number").columns:
-        values = frame[column].to_numpy(dtype=np.float64, na_value=np.nan)
-        infinite = np.isinf(values)
-        if infinite.any():
-            quarantine.add(table, str(column), np.flatnonzero(infinite), values[infinite], "infinite")
-            frame[column] = frame[column].astype("float64").mask(infinite)
-        if len(frame) > 1 and frame[column].nunique() <= 1 and column not in ("cost",):
+def _clean_features(
+    frame: pd.DataFrame, table: str, features: list[str], quarantine: Quarantine, warnings: list[str]
+) -> pd.DataFrame:
+    """Features as numbers, booleans, times or text, one type a column."""
+    for column in features:
+        series = frame[column]
+        if isinstance(series.dtype, pd.CategoricalDtype):
+            series = series.astype(object)
+        known = series.dropna()
+        if series.dtype == object or pd.api.types.is_string_dtype(series):
+            kinds = set(known.map(type))
+            if kinds & {list, dict, np.ndarray, tuple, set}:
+                frame[column] = series.map(lambda value: None if value is None else str(value))
+                warnings.append(f"{table}.{column}: lists are not read; give one column a number.")
+                continue
+            if kinds <= {bool, np.bool_} and len(known):
+                frame[column] = series.astype("boolean")
+                continue
+            numbers = pd.to_numeric(known, errors="coerce").notna()
+            codes = known.astype(str).str.fullmatch(r"\s*0\d+\s*").any()
+            if len(known) and numbers.mean() >= MOSTLY_NUMBERS and not codes:
+                if str in kinds:
+                    warnings.append(f"{table}.{column}: text that holds numbers is read as numbers.")
+                frame[column] = _as_numbers(series, table, quarantine)
+            else:
+                frame[column] = known.astype(str).reindex(series.index).astype(object).where(series.notna(), None)
+        elif pd.api.types.is_float_dtype(series):
+            frame[column] = _as_numbers(series, table, quarantine)
+        if len(frame) > 1 and frame[column].nunique() <= 1:
             warnings.append(f"{table}.{column}: constant, tells nothing.")
     return frame

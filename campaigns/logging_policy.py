@@ -151,7 +151,7 @@ def fit_logging_policy(
     steps = epochs * -(-len(table.weight) // batch_size)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
     for _ in range(epochs):
-        for batch in torch.randperm(len(table.weight), generator=generator).split(batch_size):
+        for batch in torch.randperm(len(table.weight), generator=generator).split(batch_size):  # type: ignore[no-untyped-call]
             optimizer.zero_grad(set_to_none=True)
             logs = model.log_probabilities(
                 population.features[table.customer[batch]],

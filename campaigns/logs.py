@@ -7,32 +7,29 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
-from campaigns.attribution import attribute_events
+from campaigns.attribution import add_organic_holds, attribute_events
 from campaigns.clock import SlotClock
+from campaigns.columns import AMOUNTS, FLAGS, tidy_columns
 from campaigns.errors import CampaignError
-from campaigns.log_checks import (
-    ACTION_PROB,
-    AMOUNT,
-    AMOUNTS,
-    EVENTS,
-    FLAGS,
-    Quarantine,
-    clean_contents,
-    clean_flags,
-    clean_numbers,
-    clean_times,
-    clean_users,
-    require_columns,
-)
+from campaigns.log_checks import Quarantine, clean_contents, clean_users, note_consent
 from campaigns.log_reader import SUFFIXES, find_table, read_table
+from campaigns.log_rows import place_decisions, place_events
+from campaigns.ranges import check_range
+
+TABLES = ("users", "contents", "decisions", "events")
 
 DERIVED = ("slot", "labelled", "_user", "_content")
 """Columns that reading adds and writing leaves out."""
 
 HOLDS = ("logged", "implied", "absent")
+
+LONGEST_WINDOW = 366 * 24.0
+"""Hours; an attribution window beyond a year labels nothing."""
+
+MOST_CELLS = 250_000_000
+"""Customers times slots that a log may span: about 15 GB of dense arrays."""
 
 
 @dataclass(frozen=True)
@@ -59,10 +56,8 @@ class LogSettings:
     def __post_init__(self) -> None:
         if self.holds not in HOLDS:
             raise CampaignError(f"data.holds={self.holds!r}: must be one of {', '.join(HOLDS)}.")
-        if not 0 <= self.max_rejected <= 1:
-            raise CampaignError(f"data.max_rejected={self.max_rejected}: must be a share from 0 to 1.")
-        if self.attribution_hours <= 0:
-            raise CampaignError(f"data.attribution_hours={self.attribution_hours}: must be more than 0 hours.")
+        check_range("data.max_rejected", self.max_rejected, at_least=0, at_most=1, unit="(a share of a table's rows)")
+        check_range("data.attribution_hours", self.attribution_hours, above=0, at_most=LONGEST_WINDOW, unit="hours")
 
 
 @dataclass(frozen=True)
@@ -112,7 +107,8 @@ def read_log(path: str | Path, settings: LogSettings, margin_rate: float = 0.3) 
             f"data.path={str(path)!r} is no folder; give the folder that holds users, contents and decisions."
         )
     tables: dict[str, pd.DataFrame] = {}
-    for table in ("users", "contents", "decisions", "events"):
+    files: dict[str, str] = {}
+    for table in TABLES:
         file = find_table(folder, table)
         if file is None:
             if table == "events":
@@ -122,9 +118,8 @@ def read_log(path: str | Path, settings: LogSettings, margin_rate: float = 0.3) 
                 f"{folder.name}: table {table!r} is missing; expected {table} with one of {', '.join(SUFFIXES)}, "
                 f"the folder holds {there}."
             )
-        tables[table] = read_table(file)
-        require_columns(tables[table], table, file.name)
-    return make_log(tables, settings, margin_rate)
+        tables[table], files[table] = read_table(file), file.name
+    return _make_log(tables, files, settings, margin_rate)
 
 
 def make_log(tables: Mapping[str, pd.DataFrame], settings: LogSettings, margin_rate: float = 0.3) -> CampaignLog:
@@ -134,25 +129,41 @@ def make_log(tables: Mapping[str, pd.DataFrame], settings: LogSettings, margin_r
         tables: `users`, `contents`, `decisions` and optionally `events`.
         settings, margin_rate: as for `read_log`.
     """
+    missing = [name for name in ("users", "contents", "decisions") if name not in tables]
+    if missing:
+        raise CampaignError(f"table {missing[0]!r} is missing; got {', '.join(tables) or 'none'}.")
+    return _make_log(tables, {name: name for name in tables}, settings, margin_rate)
+
+
+def _make_log(
+    tables: Mapping[str, pd.DataFrame], files: Mapping[str, str], settings: LogSettings, margin_rate: float
+) -> CampaignLog:
     clock = SlotClock(settings.timezone, settings.slot_hours)
-    quarantine, warnings = Quarantine(), []
-    for name, table in tables.items():
-        require_columns(table, name, name)
-        quarantine.sizes[name] = len(table)
-    users = clean_users(tables["users"].copy(), quarantine, warnings)
-    contents = clean_contents(tables["contents"].copy(), quarantine, warnings)
-    if not len(tables["decisions"]):
-        raise CampaignError("decisions: the table is empty; there is nothing to learn from.")
-    decisions = _clean_decisions(tables["decisions"].copy(), users, contents, clock, quarantine, warnings)
+    quarantine = Quarantine()
+    warnings: list[str] = []
+    read = {name: tidy_columns(tables[name], name, files[name], warnings) for name in TABLES if name in tables}
+    quarantine.sizes = {name: len(table) for name, table in read.items()}
+    users = clean_users(read["users"], clock, quarantine, warnings)
+    contents = clean_contents(read["contents"], quarantine, warnings)
+    note_consent(users, contents, warnings)
+    if not len(read["decisions"]):
+        raise CampaignError(f"{files['decisions']}: the table is empty; there is nothing to learn from.")
+    decisions = place_decisions(read["decisions"], users, contents, clock, quarantine, warnings)
     events = None
-    if "events" in tables and len(tables["events"]):
-        events = _clean_events(tables["events"].copy(), users, contents, clock, quarantine)
+    if "events" in read:
+        events = place_events(read["events"], users, contents, clock, quarantine, warnings)
+        if not len(events):
+            warnings.append(f"{files['events']}: no usable row; outcomes are taken from decisions.")
+            events = None
     quarantine.refuse_beyond(settings.max_rejected)
     if not len(decisions):
-        raise CampaignError("decisions: no usable row is left; see the reasons in rejected.parquet.")
+        raise CampaignError(f"{files['decisions']}: no usable row is left. {quarantine.commonest('decisions')}")
+    _check_span(len(users), decisions, clock)
     decisions["labelled"] = True
     if events is not None:
-        decisions = attribute_events(decisions, events, clock, settings.attribution_hours, contents)
+        if settings.holds == "implied":
+            decisions = add_organic_holds(decisions, events, users, clock)
+        decisions, events = attribute_events(decisions, events, clock, settings.attribution_hours, warnings)
     decisions = _with_value(decisions, margin_rate, warnings)
     _note_oddities(users, decisions, settings, warnings)
     report = {
@@ -163,6 +174,17 @@ def make_log(tables: Mapping[str, pd.DataFrame], settings: LogSettings, margin_r
         "preparation": [],
     }
     return CampaignLog(users, contents, decisions, events, quarantine.frame(), report, settings)
+
+
+def _check_span(customers: int, decisions: pd.DataFrame, clock: SlotClock) -> None:
+    first, last = int(decisions["slot"].min()), int(decisions["slot"].max())
+    if customers * (last - first + 1) > MOST_CELLS:
+        days = clock.times([first, last]).strftime("%Y-%m-%d")
+        raise CampaignError(
+            f"decisions.time: from {days[0]} to {days[1]} are {last - first + 1:,} slots of {clock.slot_hours} h; with "
+            f"{customers:,} customers that is more than memory holds ({MOST_CELLS:,} slots in all). Are these times "
+            "right? Cut the log, take fewer customers, or set a longer data.slot_hours."
+        )
 
 
 def write_log(tables: CampaignLog | Mapping[str, pd.DataFrame], folder: str | Path) -> Path:
@@ -180,101 +202,6 @@ def write_log(tables: CampaignLog | Mapping[str, pd.DataFrame], folder: str | Pa
     for name, frame in parts.items():
         frame.to_parquet(target / f"{name}.parquet", index=False)
     return target
-
-
-def _clean_decisions(
-    decisions: pd.DataFrame,
-    users: pd.DataFrame,
-    contents: pd.DataFrame,
-    clock: SlotClock,
-    quarantine: Quarantine,
-    warnings: list[str],
-) -> pd.DataFrame:
-    decisions = decisions.reset_index(drop=True)
-    times = clean_times(decisions, "decisions", clock, quarantine)
-    user_row = _rows_of(decisions["user_id"], users["user_id"])
-    content_row = _rows_of(decisions["content_id"], contents["content_id"])
-    unknown_user = (user_row < 0) & times.notna().to_numpy()
-    unknown_content = (content_row < 0) & decisions["content_id"].notna().to_numpy() & ~unknown_user
-    # An unknown content cannot become null, which would say that nothing was sent.
-    quarantine.add("decisions", "user_id", np.flatnonzero(unknown_user), decisions.loc[unknown_user, "user_id"],
-                   "not in users; the row is left out")  # fmt: skip
-    quarantine.add("decisions", "content_id", np.flatnonzero(unknown_content),
-                   decisions.loc[unknown_content, "content_id"], "not in contents; the row is left out")  # fmt: skip
-    decisions = clean_flags(decisions, "decisions", quarantine)
-    decisions = clean_numbers(
-        decisions, "decisions", {"action_prob": ACTION_PROB, **dict.fromkeys(AMOUNTS, AMOUNT)}, quarantine
-    )
-    held = decisions["content_id"].isna()
-    for column in ("opened", "clicked"):
-        if column in decisions.columns:
-            impossible = held & (decisions[column] == 1)
-            quarantine.add("decisions", column, np.flatnonzero(impossible), decisions.loc[impossible, column],
-                           f"{column} without a send")  # fmt: skip
-            decisions.loc[impossible, column] = np.nan
-    decisions["_row"] = np.arange(len(decisions))
-    decisions["_user"] = user_row
-    decisions["_content"] = content_row
-    decisions["time"] = times
-    decisions = decisions[times.notna().to_numpy() & ~unknown_user & ~unknown_content].copy()
-    if not len(decisions):
-        return decisions
-    off_grid = ~clock.on_grid(decisions["time"])
-    if off_grid.any():
-        warnings.append(
-            f"decisions.time: {int(off_grid.sum())} rows were off the grid and moved to their slot's start."
-        )
-    decisions["slot"] = clock.slots(decisions["time"])
-    order = np.lexsort((decisions["_row"], decisions["slot"], decisions["_user"]))
-    if (decisions.groupby("_user")["slot"].diff() < 0).any():
-        warnings.append("decisions: a customer's rows were not in order of time; they were sorted.")
-    decisions = decisions.iloc[order]
-    repeated = decisions.duplicated(["_user", "slot"])
-    quarantine.add("decisions", "time", decisions.loc[repeated, "_row"], decisions.loc[repeated, "time"],
-                   "a second decision in one slot; the first is kept")  # fmt: skip
-    decisions = decisions[~repeated].copy()
-    decisions["time"] = clock.times(decisions["slot"].to_numpy())
-    if "action_prob" not in decisions.columns:
-        decisions["action_prob"] = np.nan
-    if "eligible" in decisions.columns:
-        text = decisions["eligible"].astype("string").str.strip().str.lower()
-        decisions["eligible"] = ~text.isin({"0", "0.0", "false", "f", "no"}).fillna(False).to_numpy(dtype=bool)
-        forced = ~decisions["eligible"] & decisions["content_id"].isna()
-        decisions.loc[forced, "action_prob"] = 1.0
-    else:
-        decisions["eligible"] = True
-    ids = users["user_id"].to_numpy()
-    decisions["user_id"] = ids[decisions["_user"].to_numpy()]
-    return decisions.drop(columns=["_row"]).reset_index(drop=True)
-
-
-def _clean_events(
-    events: pd.DataFrame, users: pd.DataFrame, contents: pd.DataFrame, clock: SlotClock, quarantine: Quarantine
-) -> pd.DataFrame:
-    events = events.reset_index(drop=True)
-    times = clean_times(events, "events", clock, quarantine)
-    user_row = _rows_of(events["user_id"], users["user_id"])
-    unknown = user_row < 0
-    quarantine.add("events", "user_id", np.flatnonzero(unknown), events.loc[unknown, "user_id"],
-                   "not in users; the row is left out")  # fmt: skip
-    kind = events["event"].astype("string").str.strip().str.lower()
-    strange = ~kind.isin(EVENTS).fillna(False).to_numpy(dtype=bool)
-    quarantine.add("events", "event", np.flatnonzero(strange), events.loc[strange, "event"],
-                   f"must be one of {', '.join(EVENTS)}; the row is left out")  # fmt: skip
-    events = clean_numbers(events, "events", dict.fromkeys(AMOUNTS, AMOUNT), quarantine)
-    events["event"] = kind
-    events["time"] = times
-    events["_user"] = user_row
-    events["_content"] = -1
-    if "content_id" in events.columns:
-        events["_content"] = _rows_of(events["content_id"], contents["content_id"])
-    events = events[times.notna().to_numpy() & ~unknown & ~strange].copy()
-    if len(events):
-        events["slot"] = clock.slots(events["time"])
-        events = events.sort_values(["_user", "time"], kind="stable")
-    else:
-        events["slot"] = np.zeros(0, dtype=np.int64)
-    return events.reset_index(drop=True)
 
 
 def _with_value(decisions: pd.DataFrame, margin_rate: float, warnings: list[str]) -> pd.DataFrame:
@@ -296,42 +223,51 @@ def _with_value(decisions: pd.DataFrame, margin_rate: float, warnings: list[str]
         if blind.any():
             decisions.loc[blind, "opened"] = 1.0
             warnings.append(f"decisions: {int(blind.sum())} clicks without an open; they count as opened.")
+    if "value" in decisions.columns:
+        unsold = int((decisions["value"].gt(0) & ~decisions["purchased"].eq(1)).sum())
+        if unsold:
+            warnings.append(f"decisions: {unsold} rows have a value above 0 but no purchase; is purchased complete?")
     return decisions
 
 
 def _note_oddities(users: pd.DataFrame, decisions: pd.DataFrame, settings: LogSettings, warnings: list[str]) -> None:
-    sent = decisions["content_id"].notna()
     if len(users) == 1:
         warnings.append("users: only one customer; nothing can be said about others.")
-    if not sent.any():
-        warnings.append("decisions: nothing was ever sent; what a send does cannot be learned.")
-    if sent.all():
-        if settings.holds == "logged":
-            warnings.append(
-                "decisions: every row is a send; if holds were not logged, say data.holds=absent or implied. "
-                "When to send, and whether, cannot be learned from these rows."
-            )
-        elif settings.holds == "absent":
-            warnings.append("decisions: holds were not logged; timing and hold are not identifiable, only content is.")
+    _note_holds(users, decisions, settings, warnings)
     for flag in [f for f in FLAGS if f in decisions.columns]:
         if not (decisions[flag] == 1).any():
             warnings.append(f"decisions.{flag}: never happened; its model can only say the rate is near 0.")
     if "as_of" in users.columns:
-        snapshot = pd.to_datetime(users["as_of"], errors="coerce", utc=True).dt.tz_localize(None)
-        late = int((snapshot > decisions["time"].min()).sum())
+        began = decisions.groupby("_user")["time"].min().reindex(range(len(users)))
+        late = int((users["as_of"] > began).sum())
         if late:
             warnings.append(
-                f"users.as_of: {late} customers' features were taken after the first decision; they may know the outcome."
+                f"users.as_of: {late} customers' features were taken after their first decision; they may know what "
+                "came of it."
             )
     if decisions["action_prob"].isna().any():
         share = float(decisions["action_prob"].isna().mean())
         warnings.append(f"decisions.action_prob: unknown for {share:.0%} of rows; the logging policy is fitted there.")
 
 
-def _rows_of(ids: pd.Series, table: pd.Series) -> np.ndarray:
-    """Row of each id in `table`, -1 where it is not there; ids of different types are compared as text."""
-    index = pd.Index(table)
-    rows = index.get_indexer(ids)
-    if (rows < 0).all() and ids.notna().any():
-        rows = pd.Index(table.astype(str)).get_indexer(ids.astype(str).where(ids.notna()))
-    return np.asarray(rows)
+def _note_holds(users: pd.DataFrame, decisions: pd.DataFrame, settings: LogSettings, warnings: list[str]) -> None:
+    sent = decisions["content_id"].notna()
+    if not sent.any():
+        warnings.append("decisions: nothing was ever sent; what a send does cannot be learned.")
+    if sent.all() and settings.holds == "logged":
+        warnings.append(
+            "decisions: every row is a send; if holds were not logged, say data.holds=absent or implied. "
+            "When to send, and whether, cannot be learned from these rows."
+        )
+    if settings.holds == "absent":
+        warnings.append("decisions: holds were not logged; timing and hold are not identifiable, only content is.")
+        if not sent.all():
+            warnings.append(
+                f"decisions: {int((~sent).sum())} rows are holds although data.holds=absent; are all there?"
+            )
+    if settings.holds == "implied":
+        without = len(users) - int(decisions["_user"].nunique())
+        if without:
+            warnings.append(
+                f"decisions: {without} customers have no row; data.holds=implied takes them as always held."
+            )

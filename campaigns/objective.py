@@ -8,9 +8,12 @@ import torch
 from torch import Tensor
 
 from campaigns.errors import CampaignError
+from campaigns.ranges import check_range
 
 OUTCOMES = ("value", "revenue", "purchased", "visited", "clicked", "opened")
 TERMINALS = ("zero", "continue")
+LONGEST_HORIZON = 366
+"""Days; no log of push messages tells what a policy is worth beyond a year."""
 
 
 @dataclass(frozen=True)
@@ -38,10 +41,10 @@ class Objective:
             raise CampaignError(f"objective.outcome={self.outcome!r}: must be one of {', '.join(OUTCOMES)}.")
         if self.terminal not in TERMINALS:
             raise CampaignError(f"objective.terminal={self.terminal!r}: must be zero or continue.")
-        if self.horizon_days < 1:
-            raise CampaignError(f"objective.horizon_days={self.horizon_days}: must be at least 1 day.")
-        if self.send_cost < 0 or self.unsubscribe_cost < 0:
-            raise CampaignError("objective.send_cost and objective.unsubscribe_cost must not be negative.")
+        check_range("objective.horizon_days", self.horizon_days, at_least=1, at_most=LONGEST_HORIZON, unit="days")
+        check_range("objective.margin_rate", self.margin_rate, at_least=0, at_most=1, unit="(a share of revenue)")
+        check_range("objective.send_cost", self.send_cost, at_least=0)
+        check_range("objective.unsubscribe_cost", self.unsubscribe_cost, at_least=0)
 
     @property
     def counts_costs(self) -> bool:

@@ -112,6 +112,13 @@ def replay(
             if name in grid.happened_content:
                 credited = torch.from_numpy(grid.happened_content[name][:, column].astype(np.int64))
                 content = torch.where(credited > HOLD, credited, content)
+        left = flags["unsubscribed"]
+        if "unsubscribed" in grid.happened_content and bool(left.any()):
+            # An opt-out closes the channel of its own content, whatever else happened in the slot.
+            own = torch.from_numpy(grid.happened_content["unsubscribed"][:, column].astype(np.int64))
+            alone = {name: left if name == "unsubscribed" else nobody for name in flags}
+            state = past.record_happenings(state, Happenings(**alone, content=own), slot, seen.daypart, catalogue)
+            flags["unsubscribed"] = nobody
         state = past.record_happenings(state, Happenings(**flags, content=content), slot, seen.daypart, catalogue)
 
 
