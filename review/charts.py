@@ -136,7 +136,7 @@ def frequency(labels: Sequence[str], parts: Mapping[str, Sequence[float | None]]
             x = np.arange(len(labels)) + (place - (len(parts) - 1) / 2) * width
             heights = [share or 0.0 for share in shares]
             bars = axes.bar(x, heights, width * 0.94, color=colour, label=label(capital(name)))
-            marks = ["<10" if share is None else share_text(share) if share >= 0.005 else "" for share in shares]
+            marks = ["<10" if share is None else f"{100 * share:.0f}" if share >= 0.005 else "" for share in shares]
             axes.bar_label(bars, marks, fontsize=7.5, padding=1.5, color=INK)
         axes.set_xticks(range(len(labels)), [text.replace("-", DASH) for text in labels])
         axes.set_xlabel("sends per customer and week")

@@ -6,6 +6,7 @@ Only files inside the run folder are read. What is missing or unreadable is reme
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -327,12 +328,15 @@ def _overrides(run_folder: Path) -> list[str] | None:
     return shortened(texts(content)) if isinstance(content, list) else None
 
 
+FOLDER = re.compile(r"(?<![\w.:/\\])(?:[A-Za-z]:[/\\]|[/~\\])(?:[^\s/\\'\",;()\[\]]+[/\\])*")
+LOGIN = re.compile(r"//[^/@\s]+@")
+
+
 def shortened(overrides: Iterable[str]) -> list[str]:
-    """Settings with folders cut to their last part: a report is passed on, a machine's folders are not."""
-    short = []
-    for override in overrides:
-        key, sign, value = override.partition("=")
-        is_folder = value.startswith(("/", "~", "\\")) or value[1:3] in {":\\", ":/"}
-        last = value.replace("\\", "/").rstrip("/").rpartition("/")[2]
-        short.append(f"{key}=…/{last}" if sign and is_folder else override)
-    return short
+    """Settings without folders and logins: a report is passed on, a machine's folders are not."""
+    return [without_folders(override) for override in overrides]
+
+
+def without_folders(text: str) -> str:
+    """A text whose absolute folders are cut to the last part, and whose addresses carry no login."""
+    return FOLDER.sub("…/", LOGIN.sub("//…@", text))

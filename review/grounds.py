@@ -19,6 +19,7 @@ from review.evidence import (
     read_range,
     shortened,
     texts,
+    without_folders,
 )
 
 SHOWN_CONTENTS, SHOWN_CHECKS = 12, 30
@@ -151,11 +152,16 @@ def data_section(evidence: Evidence) -> Section:
             for table, size in (rows.items() if isinstance(rows, Mapping) else ())
         ],
         "rejected": rejected,
-        "warnings": [words.sentence(text) for text in texts(data.get("warnings"))],
-        "preparation": [words.sentence(text) for text in texts(data.get("preparation"))],
+        "warnings": [_ended(text) for text in texts(data.get("warnings"))],
+        "preparation": [_ended(text) for text in texts(data.get("preparation"))],
         "facts": _audit_facts(audit),
         "weekly": _weekly(audit),
     }
+
+
+def _ended(text: str) -> str:
+    """With a full stop; it may begin with a table's name, whose letters stay as they are."""
+    return without_folders(text).strip().rstrip(".") + "."
 
 
 def _audit_facts(audit: object) -> list[tuple[str, str]]:

@@ -343,11 +343,9 @@ def assumptions(summary: Mapping[str, Any], sequential: bool) -> list[tuple[str,
         items.append(("assumed", "That slots without a row were decisions not to send."))
     elif holds == "absent":
         items.append(("not identified", "When and how often to send: only sends were logged, not the times without."))
+    items.append(("assumed", "That customers will respond as they did in the log; season and trend stay as they were."))
     if sequential:
-        items += [
-            ("assumed", "That customers will respond as they did in the log; season and trend stay as they were."),
-            ("assumed", "That what the features show of a customer's past is all of it that matters."),
-        ]
+        items.append(("assumed", "That what the features show of a customer's past is all of it that matters."))
     terminal = dig(summary, "objective", "terminal")
     if sequential and terminal == "zero":
         items.append(("assumed", "That nothing after the horizon counts."))
