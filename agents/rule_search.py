@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from agents.rule_settings import RuleSearchSettings
 from campaigns.audience import Catalogue
 from campaigns.clock import DAYPARTS
 from campaigns.objective import Objective
@@ -19,16 +20,13 @@ from policies.rules import ANY, FAVOURITE, ROTATE, CapDaypartContent, rule_decis
 CAPS = (1, 2, 3, 4, 5, 7, 10)
 """Sends a week that are tried."""
 
-ROUNDS = ((96, 24), (1024, 1))
-"""(customers a rule, rules that go on) of each round."""
-
 
 @torch.no_grad()
 def search_rule(
     market: Market,
     objective: Objective,
+    settings: RuleSearchSettings,
     seed: int,
-    rounds: tuple[tuple[int, int], ...] = ROUNDS,
     progress: Callable[[int, int], None] | None = None,
 ) -> CapDaypartContent:
     """The rule with the highest expected value in the market.
@@ -38,15 +36,15 @@ def search_rule(
 
     Args:
         market, objective: where and for what.
+        settings: customers a rule and rules that go on.
         seed: of customers and noise.
-        rounds: customers a rule and rules that go on, by round.
         progress: called with slots done and slots in all.
     """
     rules = candidate_rules(market)
     horizon = objective.horizon_days * market.clock.slots_per_day
+    rounds = ((settings.first_customers, settings.kept), (settings.last_customers, 1))
     total, done = horizon * len(rounds), 0
     for number, (customers, kept) in enumerate(rounds):
-        sums = torch.zeros(len(rules), dtype=torch.float64)
 
         def count(_: int) -> None:
             nonlocal done

@@ -15,6 +15,7 @@ from omegaconf import MISSING, DictConfig, OmegaConf
 
 from agents.linucb_settings import LinUCBSettings
 from agents.ppo_settings import PPOSettings
+from agents.rule_settings import RuleSearchSettings
 from campaigns.guardrails import Guardrails
 from campaigns.objective import Objective
 from evaluation.offline_settings import OfflineSettings
@@ -60,6 +61,7 @@ class AgentConfig:
     names: list[str] = field(default_factory=lambda: list(AGENTS))
     ppo: PPOSettings = field(default_factory=PPOSettings)
     linucb: LinUCBSettings = field(default_factory=LinUCBSettings)
+    best_rule: RuleSearchSettings = field(default_factory=RuleSearchSettings)
 
 
 @dataclass

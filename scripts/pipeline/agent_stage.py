@@ -44,7 +44,7 @@ def agent_stage(study: Study, name: str, network: Stage, incumbent: Stage, half:
     settings = {
         "agent": name,
         "half": half,
-        "settings": asdict(getattr(config.agent, name)) if name in {"ppo", "linucb"} else {},
+        "settings": asdict(getattr(config.agent, name)) if hasattr(config.agent, name) else {},
         "guardrails": asdict(guardrails),
         "objective": asdict(config.objective),
         "policy": asdict(config.policy),
@@ -79,7 +79,7 @@ def _learn(
             market, study.objective, config.agent.linucb, config.seed, lambda done: progress.update(done, slots)
         )
     if name == RULE:
-        return search_rule(market, study.objective, config.seed, progress=progress.update)
+        return search_rule(market, study.objective, config.agent.best_rule, config.seed, progress.update)
     return _ppo(study, market, folder, progress)
 
 
