@@ -74,7 +74,7 @@ class Actor(nn.Module):
         """
         hidden = self.body(torch.cat([customers, state], dim=1))
         meeting = self.customer(hidden).unsqueeze(1) + self.content(contents) + self.candidate(candidates)
-        scores = self.score(torch.tanh(meeting)).squeeze(-1)
+        scores = self.score(meeting.tanh()).squeeze(-1)
         return torch.cat([self.hold(hidden), scores], dim=1)
 
 
@@ -99,7 +99,8 @@ class ActorChooser(Chooser):
         logits = self.actor(
             observation.population.features, observation.state, observation.catalogue.features, observation.candidates
         )
-        return logits.masked_fill(~observation.allowed, -torch.inf).softmax(dim=1)
+        chances: Tensor = logits.masked_fill(~observation.allowed, -torch.inf).softmax(dim=1)
+        return chances
 
     def settings(self) -> dict[str, Any]:
         """JSON-able settings."""

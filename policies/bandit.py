@@ -13,8 +13,12 @@ import torch
 from torch import Tensor
 
 from campaigns.clock import DAYPARTS
+from campaigns.features import CANDIDATE_FEATURES
 from campaigns.observation import Observation
-from policies.chooser import Chooser, register
+from policies.chooser import Chooser, best_allowed, one_hot, register, rows_of
+
+ROWS_AT_ONCE = 1024
+"""Customers whose features are written out at once: they take [rows, 1 + K, D] numbers."""
 
 
 def bandit_features(observation: Observation) -> Tensor:
@@ -47,6 +51,27 @@ def bandit_features(observation: Observation) -> Tensor:
     return torch.cat([situation.unsqueeze(1).expand(-1, 1 + count, -1), effect], dim=2)
 
 
+def estimates(theta: Tensor, observation: Observation) -> Tensor:
+    """`bandit_features(observation) @ theta`, without those features: block by block, each as small as it is.
+
+    Args:
+        theta: Shape [D].
+    Returns:
+        Shape [N, 1 + K].
+    """
+    contents, people = observation.catalogue.features, observation.population.features
+    moment = torch.cat([people, observation.state], dim=1)
+    situation = 1 + moment.shape[1]
+    sizes = (situation, situation, contents.shape[1], len(CANDIDATE_FEATURES))
+    hold, send, attributes, relative, crossed = theta.split([*sizes, len(theta) - sum(sizes)])
+    of_hold = hold[0] + moment @ hold[1:]
+    of_send = send[0] + moment @ send[1:]
+    people_part, daypart_part = crossed.view(contents.shape[1], -1).split([people.shape[1], len(DAYPARTS)], dim=1)
+    taste = people @ people_part.T + daypart_part.T[observation.daypart]  # [N, Fx]
+    effect = of_send.unsqueeze(1) + contents @ attributes + observation.candidates @ relative + taste @ contents.T
+    return torch.cat([of_hold.unsqueeze(1), of_hold.unsqueeze(1) + effect], dim=1)
+
+
 @register
 class LinUCBChooser(Chooser):
     """Chooses the allowed decision with the highest upper confidence bound.
@@ -75,9 +100,13 @@ class LinUCBChooser(Chooser):
     @torch.no_grad()
     def probabilities(self, observation: Observation) -> Tensor:
         """1 for the best allowed decision (the earliest of equals). Shape [N, 1 + K]."""
-        scores = self.scores(bandit_features(observation)).masked_fill(~observation.allowed, -torch.inf)
-        best = scores.argmax(dim=1)
-        return torch.nn.functional.one_hot(best, scores.shape[1]).float()
+        if self.alpha:
+            parts = torch.arange(len(observation), device=observation.slot.device).split(ROWS_AT_ONCE)
+            scores = [self.scores(bandit_features(rows_of(observation, rows))) for rows in parts]
+            bounds = torch.cat(scores) if scores else torch.zeros_like(observation.allowed, dtype=torch.float32)
+        else:
+            bounds = estimates(self.theta, observation)
+        return one_hot(best_allowed(bounds, observation.allowed), bounds.shape[1])
 
     def settings(self) -> dict[str, Any]:
         """JSON-able settings."""

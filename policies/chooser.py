@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, ClassVar, TypeVar
 
 import torch
@@ -42,12 +43,8 @@ class Chooser(ABC):
     def restore(cls, settings: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Chooser:
         """The inverse of `settings` and `tensors`."""
 
-    def check(self, content_ids: tuple[object, ...]) -> None:
-        """Checks that the chooser can decide over these contents.
-
-        Raises:
-            CampaignError: where it cannot, for example because a rule's own content is not among them.
-        """
+    def check(self, content_ids: tuple[object, ...]) -> None:  # noqa: B027 - most choosers can serve any contents
+        """Says, as a warning of the logger `campaign`, where the chooser can do nothing with these contents."""
 
 
 CHOOSERS: dict[str, type[Chooser]] = {}
@@ -80,6 +77,23 @@ def restore_chooser(kind: str, settings: Mapping[str, Any], tensors: Mapping[str
 def one_hot(decision: Tensor, decisions: int) -> Tensor:
     """Probability 1 for each `decision` ([N], int64). Shape [N, decisions], float32."""
     return torch.nn.functional.one_hot(decision, decisions).float()
+
+
+def rows_of(observation: Observation, rows: Tensor) -> Observation:
+    """The customers at `rows` (int64), in that order, with the features that were computed already."""
+    part = replace(
+        observation,
+        population=observation.population.take(rows),
+        history=observation.history.take(rows),
+        slot=observation.slot[rows],
+        minute=observation.minute[rows],
+        weekday=observation.weekday[rows],
+        allowed=observation.allowed[rows],
+    )
+    for name in ("state", "candidates"):
+        if name in vars(observation):
+            vars(part)[name] = vars(observation)[name][rows]
+    return part
 
 
 def best_allowed(scores: Tensor, allowed: Tensor) -> Tensor:

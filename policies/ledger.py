@@ -1,8 +1,8 @@
 """What a session knows of its customers: decisions and outcomes slot by slot, which later reports may correct.
 
-The history is exact whatever the order of reports: rows of the last `KEPT_DAYS` are kept, and when one of them is
-corrected its customer's history is replayed from them. What is older is settled. Memory: about 10 bytes a customer
-and kept slot.
+The history is a function of the records alone, whatever the order in which they came: rows of the last `KEPT_DAYS`
+are kept, and when one of them is corrected its customer's history is replayed from them. What is older is settled.
+Memory: 5 bytes a customer and kept slot.
 """
 
 from __future__ import annotations
@@ -17,12 +17,45 @@ from torch import Tensor
 from campaigns import history as past
 from campaigns.audience import Catalogue, Population
 from campaigns.clock import SlotClock
+from campaigns.columns import FLAGS
 from campaigns.errors import CampaignError
-from campaigns.history import ABSENT, HOLD, Happenings, History
+from campaigns.features import daypart_of
+from campaigns.history import ABSENT, HOLD, NEVER, Happenings, History
 from campaigns.observation import make_calendar
 
 KEPT_DAYS = 28
-FLAGS = ("opened", "clicked", "visited", "purchased", "unsubscribed")
+
+ITSELF = -1
+"""Events credited to the decision of their own slot."""
+
+
+def bit(flag: str) -> int:
+    """The bit of one of FLAGS."""
+    return 1 << FLAGS.index(flag)
+
+
+POSSIBLE_ON_HOLD = bit("visited") | bit("purchased") | bit("unsubscribed")
+"""What can happen where nothing was sent."""
+
+
+@dataclass
+class Past:
+    """Rows of a session's past, one a customer and slot.
+
+    Attributes:
+        slot, row: of what follows. Shape [R], int64.
+        decision: ABSENT, HOLD, 1 + content, or 1 + K for a content that is not listed. Shape [R], int64.
+        happened: bits of FLAGS. Shape [R], uint8.
+        credit: decision that the events are credited to, or ITSELF. Shape [R], int64; None: all to their own.
+        left: the same for an opt-out, whose channel it closes.
+    """
+
+    slot: np.ndarray
+    row: np.ndarray
+    decision: np.ndarray
+    happened: np.ndarray
+    credit: np.ndarray | None = None
+    left: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -30,16 +63,32 @@ class SlotRecord:
     """What is known of one slot.
 
     Attributes:
-        decision: ABSENT, HOLD, 1 + content index, or 1 + K for a content that is not listed. Shape [N], int64.
-        happened: bit f is set where FLAGS[f] happened. Shape [N], uint8.
+        decision: as in `Past`. Shape [N], int32.
+        happened: bits of FLAGS. Shape [N], uint8.
+        credit, left: as in `Past`. Shape [N], int32; None where all is credited to the slot's own decision.
     """
 
     decision: Tensor
     happened: Tensor
+    credit: Tensor | None = None
+    left: Tensor | None = None
+
+    @staticmethod
+    def empty(customers: int) -> SlotRecord:
+        """Nothing decided, nothing happened."""
+        return SlotRecord(
+            torch.full((customers,), ABSENT, dtype=torch.int32), torch.zeros(customers, dtype=torch.uint8)
+        )
 
     def take(self, rows: Tensor) -> SlotRecord:
         """The customers at `rows`."""
-        return SlotRecord(self.decision[rows], self.happened[rows])
+        parts = (self.decision, self.happened, self.credit, self.left)
+        return SlotRecord(*(None if part is None else part[rows] for part in parts))  # type: ignore[arg-type]
+
+    @property
+    def told(self) -> Tensor:
+        """Of whom anything is known here. Shape [N], bool."""
+        return (self.decision != ABSENT) | (self.happened != 0)
 
 
 class Ledger:
@@ -56,134 +105,223 @@ class Ledger:
         self.settled = past.start(len(population), catalogue)
         self.settled_until = past.NEVER
         self.records: dict[int, SlotRecord] = {}
-        self.current = self.settled
-
-    def daypart(self, slot: int, rows: Tensor | None = None) -> Tensor:
-        """The customers' own daypart at `slot`. Shape [N] or of `rows`, int64."""
-        zone = self.population.zone if rows is None else self.population.zone[rows]
-        calendar = make_calendar(self.clock, self.population.zones, slot, 1)
-        from campaigns.features import daypart_of
-
-        return daypart_of(calendar.minute[zone, 0])
+        self.current = past.start(len(population), catalogue)
 
     def decide(self, slot: int, decision: Tensor) -> None:
-        """Records decisions of a slot later than all before ([N], int64)."""
-        self.records[slot] = SlotRecord(decision, torch.zeros(len(decision), dtype=torch.uint8))
-        self.current = past.record_decision(
-            self.current, decision, torch.full_like(decision, slot), self.daypart(slot), self.catalogue
-        )
+        """Records the decisions of a slot ([N], int64); a send that was reported of it before stands."""
+        known = self.records.get(slot)
+        later = [record for other, record in self.records.items() if other > slot]
+        if known is None:
+            record = SlotRecord(decision.to(torch.int32), torch.zeros(len(decision), dtype=torch.uint8))
+        else:
+            taken = torch.where(known.decision > HOLD, known.decision, decision.to(torch.int32))
+            record = SlotRecord(taken, known.happened, known.credit, known.left)
+        who = torch.zeros(len(decision), dtype=torch.bool)
+        for other in ([] if known is None else [known]) + later:
+            who |= other.told
+        self._put(slot, record)
+        plain = SlotRecord(torch.where(who, ABSENT, record.decision), torch.where(who, 0, record.happened))
+        self._advance(self.current, slot, plain, self._daypart(slot))
+        self._replay_where(who)
         self._settle(slot - KEPT_DAYS * self.clock.slots_per_day)
 
-    def report(self, slot: int, rows: Tensor, decision: Tensor | None, happened: Tensor) -> None:
-        """Records what came of a slot, replacing what was reported of these rows before.
+    def sent_in(self, slot: int) -> Tensor | None:
+        """Who was sent something in `slot`, as far as was reported. Shape [N], bool; None for nobody."""
+        known = self.records.get(slot)
+        return None if known is None else known.decision > HOLD
+
+    def report(self, slot: int, rows: Tensor, decision: Tensor | None, told: Tensor, happened: Tensor) -> int:
+        """Records what came of a slot. What is told replaces what was told before; the rest stays as it was.
 
         Args:
             slot: of the decision.
             rows: customers, each once. Shape [R], int64.
-            decision: what was really done, shape [R], int64; None keeps what the session decided.
-            happened: bits of FLAGS. Shape [R], uint8.
+            decision: what was really done, shape [R], int64; None keeps what is known, a hold where nothing is.
+            told: bits of FLAGS that are known now. Shape [R], uint8.
+            happened: bits of FLAGS that happened. Shape [R], uint8.
+        Returns:
+            How many rows told of opens or clicks without a send; those are left out.
         Raises:
             CampaignError: where the slot is older than what is kept.
+        """
+        self.check_kept(slot)
+        known = self.records.get(slot)
+        newest = not self.records or slot >= max(self.records)
+        fresh = SlotRecord.empty(len(self.population)) if known is None else known
+        before = fresh.take(rows)
+        taken = before.decision if decision is None else decision.to(torch.int32)
+        taken = torch.where(taken == ABSENT, HOLD, taken)
+        bits = (before.happened & ~told) | happened
+        possible = torch.where(taken == HOLD, bits & POSSIBLE_ON_HOLD, bits)
+        impossible = int(((happened != (happened & possible)) & (taken == HOLD)).sum())
+        changed = (taken != before.decision) | (possible != before.happened)
+        record = SlotRecord(
+            fresh.decision.index_copy(0, rows, taken),
+            fresh.happened.index_copy(0, rows, possible),
+            fresh.credit,
+            fresh.left,
+        )
+        self._put(slot, record)
+        on_top = (before.happened & ~possible == 0) & ((taken == before.decision) | ~before.told)
+        if newest and bool(on_top.all()):
+            # Nothing came after and nothing is taken back: what is new goes on top of what is recorded.
+            unheard = torch.where(taken == before.decision, ABSENT, taken)
+            new = SlotRecord(
+                unheard, possible & ~before.happened, _named(before.credit, taken), _named(before.left, taken)
+            )
+            part = self.current.take(rows)
+            self._advance(part, slot, new, self._daypart(slot, rows))
+            _write_rows(self.current, rows, part)
+        else:
+            who = torch.zeros(len(self.population), dtype=torch.bool)
+            who[rows[changed]] = True
+            self._replay_where(who)
+        return impossible
+
+    def check_kept(self, slot: int) -> None:
+        """Checks that what is known of a slot can still be corrected.
+
+        Raises:
+            CampaignError: where it cannot.
         """
         if slot <= self.settled_until:
             raise CampaignError(
                 f"observe: {self.clock.times([slot])[0]} is more than {KEPT_DAYS} days before the latest decision; "
                 "start a new session with these outcomes in `history` instead."
             )
-        known = self.records.get(slot)
-        latest = slot == max(self.records, default=slot) and known is not None
-        if known is None:
-            size = len(self.population)
-            known = SlotRecord(torch.full((size,), ABSENT, dtype=torch.int64), torch.zeros(size, dtype=torch.uint8))
-        taken = known.decision[rows] if decision is None else decision
-        taken = torch.where(taken == ABSENT, HOLD, taken)
-        simple = latest & (taken == known.decision[rows]) & (known.happened[rows] == 0)
-        new = SlotRecord(
-            known.decision.scatter(0, rows, taken), known.happened.scatter(0, rows, happened.to(torch.uint8))
-        )
-        self.records[slot] = new
-        self.records = dict(sorted(self.records.items()))
-        if bool(simple.all()):
-            # Nothing came after: what happened goes on top of the decision that is already recorded.
-            part = self.current.take(rows)
-            part = past.record_happenings(
-                part, _events(taken, happened), _slots(taken, slot), self.daypart(slot, rows), self.catalogue
+
+    def begin_with(self, rows: Past) -> None:
+        """Takes over a past, which may be given in any order."""
+        if not len(rows.slot):
+            return
+        order = np.argsort(rows.slot, kind="stable")
+        slots, starts = np.unique(rows.slot[order], return_index=True)
+        cutoff = int(slots[-1]) - KEPT_DAYS * self.clock.slots_per_day
+        for slot, part in zip(slots.tolist(), np.split(order, starts[1:]), strict=True):
+            who = torch.from_numpy(rows.row[part])
+            told = SlotRecord(
+                torch.from_numpy(rows.decision[part]).to(torch.int32),
+                torch.from_numpy(rows.happened[part]),
+                None if rows.credit is None else torch.from_numpy(rows.credit[part]).to(torch.int32),
+                None if rows.left is None else torch.from_numpy(rows.left[part]).to(torch.int32),
             )
-            self._replace(rows, part)
-        else:
-            self._replace(rows, self._replayed(rows))
+            if slot < cutoff:
+                history = self.settled.take(who)
+                self._advance(history, slot, told, self._daypart(slot, who))
+                _write_rows(self.settled, who, history)
+                self.settled_until = slot
+            else:
+                self._put(slot, _spread(told, who, len(self.population)))
+        self.current = self._replayed(torch.arange(len(self.population)))
+
+    def _put(self, slot: int, record: SlotRecord) -> None:
+        last = next(reversed(self.records), slot)
+        self.records[slot] = record
+        if slot < last:
+            self.records = dict(sorted(self.records.items()))
+
+    def _daypart(self, slot: int, rows: Tensor | None = None) -> Tensor:
+        """The customers' own daypart at `slot`. Shape [N] or of `rows`, int64."""
+        zone = self.population.zone if rows is None else self.population.zone[rows]
+        return daypart_of(make_calendar(self.clock, self.population.zones, slot, 1).minute[zone, 0])
+
+    def _replay_where(self, who: Tensor) -> None:
+        """Replays the customers of `who` ([N], bool) of whom the kept records tell anything."""
+        rows = torch.nonzero(who).squeeze(1)
+        if len(rows):
+            _write_rows(self.current, rows, self._replayed(rows))
 
     def _replayed(self, rows: Tensor) -> History:
         history = self.settled.take(rows)
         for slot, record in self.records.items():
-            history = self._apply(history, slot, record.take(rows), self.daypart(slot, rows))
+            self._advance(history, slot, record.take(rows), self._daypart(slot, rows))
         return history
 
-    def _apply(self, history: History, slot: int, record: SlotRecord, daypart: Tensor) -> History:
-        slots = _slots(record.decision, slot)
-        history = past.record_decision(history, record.decision, slots, daypart, self.catalogue)
-        if not bool(record.happened.any()):
-            return history
-        return past.record_happenings(
-            history, _events(record.decision, record.happened), slots, daypart, self.catalogue
-        )
-
-    def _replace(self, rows: Tensor, part: History) -> None:
-        if len(rows) == len(self.population) and bool((rows == torch.arange(len(rows))).all()):
-            self.current = part
+    def _advance(self, history: History, slot: int, record: SlotRecord, daypart: Tensor) -> None:
+        """Takes one slot into a history that nobody else holds, in place: most rows change nothing."""
+        news = (record.decision > HOLD) | (record.happened != 0)
+        news |= (record.decision == HOLD) & (history.first == NEVER)
+        rows = torch.nonzero(news).squeeze(1)
+        if not len(rows):
             return
-        mine = self.current.tensors()
-        self.current = History.from_tensors(
-            {name: mine[name].index_copy(0, rows, values) for name, values in part.tensors().items()}
-        )
+        part, told, daypart = history.take(rows), record.take(rows), daypart[rows]
+        decision = told.decision.long()
+        slots = torch.full_like(decision, slot)
+        part = past.record_decision(part, decision, slots, daypart, self.catalogue)
+        if bool(told.happened.any()):
+            for happened in _happenings(told):
+                part = past.record_happenings(part, happened, slots, daypart, self.catalogue)
+        _write_rows(history, rows, part)
 
     def _settle(self, before: int) -> None:
         for slot in [s for s in self.records if s < before]:
-            self.settled = self._apply(self.settled, slot, self.records.pop(slot), self.daypart(slot))
+            self._advance(self.settled, slot, self.records.pop(slot), self._daypart(slot))
             self.settled_until = slot
-
-    def begin_with(self, slots: np.ndarray, decisions: Mapping[int, Tensor], happened: Mapping[int, Tensor]) -> None:
-        """Takes over a past: for each of `slots` in order, decisions and happenings of all customers ([N])."""
-        for slot in slots.tolist():
-            self.records[slot] = SlotRecord(decisions[slot], happened[slot])
-            self.current = self._apply(self.current, slot, self.records[slot], self.daypart(slot))
-        if len(slots):
-            self._settle(int(slots.max()) - KEPT_DAYS * self.clock.slots_per_day)
 
     def tensors(self) -> dict[str, Tensor]:
         """Everything, as saved to disk."""
-        parts = {f"settled.{k}": v for k, v in self.settled.tensors().items()}
+        parts = {f"settled.{name}": value for name, value in self.settled.tensors().items()}
+        parts |= {f"current.{name}": value for name, value in self.current.tensors().items()}
         parts["settled_until"] = torch.tensor(self.settled_until)
-        parts["slots"] = torch.tensor(list(self.records), dtype=torch.int64)
-        size = len(self.population)
-        parts["decisions"] = (
-            torch.stack([r.decision.to(torch.int32) for r in self.records.values()])
-            if self.records
-            else torch.zeros((0, size), dtype=torch.int32)
-        )
-        parts["happened"] = (
-            torch.stack([r.happened for r in self.records.values()])
-            if self.records
-            else torch.zeros((0, size), dtype=torch.uint8)
-        )
+        for slot, record in self.records.items():
+            for name in ("decision", "happened", "credit", "left"):
+                value = getattr(record, name)
+                if value is not None:
+                    parts[f"records.{slot}.{name}"] = value
         return parts
 
     def restore(self, tensors: Mapping[str, Tensor]) -> None:
-        """The inverse of `tensors`."""
-        prefix = "settled."
-        self.settled = History.from_tensors({k[len(prefix) :]: v for k, v in tensors.items() if k.startswith(prefix)})
+        """The inverse of `tensors`; a missing part raises KeyError."""
+
+        def under(prefix: str) -> dict[str, Tensor]:
+            return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
+
+        self.settled, self.current = (History.from_tensors(under(f"{part}.")) for part in ("settled", "current"))
         self.settled_until = int(tensors["settled_until"])
+        records = under("records.")
+        slots = sorted({int(name.split(".")[0]) for name in records})
         self.records = {
-            int(slot): SlotRecord(tensors["decisions"][i].long(), tensors["happened"][i])
-            for i, slot in enumerate(tensors["slots"])
+            slot: SlotRecord(
+                records[f"{slot}.decision"],
+                records[f"{slot}.happened"],
+                records.get(f"{slot}.credit"),
+                records.get(f"{slot}.left"),
+            )
+            for slot in slots
         }
-        self.current = self._replayed(torch.arange(len(self.population)))
 
 
-def _slots(like: Tensor, slot: int) -> Tensor:
-    return torch.full_like(like, slot)
+def _happenings(record: SlotRecord) -> list[Happenings]:
+    """A slot's events; opt-outs apart, where they close another channel than that of the events' content."""
+    bits = {name: (record.happened & bit(name)).bool() for name in FLAGS}
+    own = record.decision.clamp(min=HOLD).long()
+    if record.credit is None or record.left is None:
+        return [Happenings(**bits, content=own)]
+    credit, left = _named(record.credit, own), _named(record.left, own)
+    none = torch.zeros_like(bits["unsubscribed"])
+    alone = Happenings(none, none, none, none, bits["unsubscribed"], content=left)
+    return [Happenings(**{**bits, "unsubscribed": none}, content=credit), alone]
 
 
-def _events(decision: Tensor, happened: Tensor) -> Happenings:
-    bits = [(happened & (1 << index)).bool() for index in range(len(FLAGS))]
-    return Happenings(*bits, content=decision.clamp(min=HOLD))
+def _named(credit: Tensor | None, own: Tensor) -> Tensor:
+    """The credited decision, or a slot's own where none is named."""
+    return own if credit is None else torch.where(credit > HOLD, credit.to(own.dtype), own)
+
+
+def _spread(record: SlotRecord, rows: Tensor, customers: int) -> SlotRecord:
+    """A record of all customers from one of `rows`."""
+
+    def full(part: Tensor, fill: int) -> Tensor:
+        return torch.full((customers,), fill, dtype=part.dtype).index_copy(0, rows, part)
+
+    return SlotRecord(
+        full(record.decision, ABSENT),
+        full(record.happened, 0),
+        None if record.credit is None else full(record.credit, ITSELF),
+        None if record.left is None else full(record.left, ITSELF),
+    )
+
+
+def _write_rows(history: History, rows: Tensor, part: History) -> None:
+    for name, values in part.tensors().items():
+        history.tensors()[name].index_copy_(0, rows, values)

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import shutil
-import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
+import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
@@ -22,15 +21,18 @@ from campaigns.encoding import FeatureEncoder
 from campaigns.errors import CampaignError
 from campaigns.features import CANDIDATE_FEATURES, STATE_FEATURES
 from campaigns.guardrails import Guardrails
+from campaigns.history import HOLD
 from campaigns.objective import Objective
 from campaigns.observation import Observation
-from policies.chooser import Chooser, best_allowed, one_hot, restore_chooser
+from policies.chooser import Chooser, best_allowed, one_hot, restore_chooser, rows_of
+from policies.folders import digest, written_folder
 
 if TYPE_CHECKING:
     from policies.session import Session
 
 SCHEMA_VERSION = 1
 MODES = ("sampled", "greedy")
+MARKER, WEIGHTS = "policy.json", "weights.safetensors"
 
 
 @dataclass(frozen=True)
@@ -74,12 +76,33 @@ class Policy:
 
     def probabilities_of(self, observation: Observation) -> Tensor:
         """What serving does: mode and exploration included. Shape [N, 1 + K], float32, rows sum to 1."""
+        rows = torch.nonzero(observation.allowed[:, 1:].any(dim=1)).squeeze(1)
+        if len(rows) == len(observation):
+            return self._choose(observation)
+        # Where nothing may be sent, every chooser holds: there is nothing to compute.
+        chances = torch.zeros(observation.allowed.shape, device=observation.allowed.device)
+        chances[:, HOLD] = 1.0
+        if len(rows):
+            chances[rows] = self._choose(rows_of(observation, rows))
+        return chances
+
+    def _choose(self, observation: Observation) -> Tensor:
         chosen = self.chooser.probabilities(observation)
         if self.mode == "greedy":
             chosen = one_hot(best_allowed(chosen, observation.allowed), chosen.shape[1])
         if self.incumbent is None or not self.exploration:
             return chosen
         return (1.0 - self.exploration) * chosen + self.exploration * self.incumbent.probabilities(observation)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """A short hash of all that decides what it does: whatever is served alike has it alike, saved or not."""
+        told = {k: v for k, v in self._to_dict("").items() if k not in {"name", "recommended", "seed", "lineage"}}
+        sha = hashlib.sha256(json.dumps(told, sort_keys=True, ensure_ascii=False).encode())
+        for name, tensor in sorted(self._tensors().items()):
+            sha.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+            sha.update(tensor.numpy().tobytes())
+        return sha.hexdigest()[:16]
 
     def start(
         self,
@@ -100,38 +123,40 @@ class Policy:
         """
         from policies.session import Session
 
-        return Session(self, users, contents, history, self.seed if seed is None else seed)
+        return Session.begin(self, users, contents, history, self.seed if seed is None else seed)
 
     def resume(self, path: str | Path) -> Session:
         """Goes on with a session that `Session.save` wrote.
 
         Raises:
-            CampaignError: where the folder is no saved session of this policy.
+            CampaignError: where the folder is no saved session, is damaged, or another policy saved it.
         """
-        from policies.session import Session
+        from policies.saved_session import load_session
 
-        return Session.resume(self, Path(path))
+        return load_session(self, Path(path))
 
     def with_mode(self, mode: str) -> Policy:
         """The same policy in another mode."""
         return replace(self, mode=mode)
 
     def save(self, folder: str | Path) -> Path:
-        """Writes `policy.json` and `weights.safetensors`; the folder appears whole or not at all."""
+        """Writes `policy.json` and `weights.safetensors`; the folder appears whole or not at all.
+
+        Raises:
+            CampaignError: where the path holds something else than a policy.
+        """
         target = Path(folder)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        work = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
+        with written_folder(target, MARKER) as work:
+            save_file(self._tensors(), work / WEIGHTS)
+            text = json.dumps(self._to_dict(digest(work / WEIGHTS)), indent=2, ensure_ascii=False)
+            (work / MARKER).write_text(text, encoding="utf-8")
+        return target
+
+    def _tensors(self) -> dict[str, Tensor]:
         tensors = {f"chooser.{k}": v for k, v in self.chooser.tensors().items()}
         if self.incumbent is not None:
             tensors |= {f"incumbent.{k}": v for k, v in self.incumbent.tensors().items()}
-        save_file({k: v.detach().cpu().clone().contiguous() for k, v in tensors.items()}, work / "weights.safetensors")
-        text = json.dumps(self._to_dict(_digest(work / "weights.safetensors")), indent=2, ensure_ascii=False)
-        (work / "policy.json").write_text(text, encoding="utf-8")
-        if target.exists():
-            shutil.rmtree(target)
-        os.chmod(work, 0o755)
-        work.rename(target)
-        return target
+        return {k: v.detach().cpu().clone().contiguous() for k, v in tensors.items()}
 
     def _to_dict(self, weights: str) -> dict[str, Any]:
         def chooser(part: Chooser | None) -> dict[str, Any] | None:
@@ -164,28 +189,16 @@ def load_policy(folder: str | Path) -> Policy:
             whose weights do not match their hash.
     """
     path = Path(folder)
-    file = path / "policy.json"
-    if not file.is_file():
-        raise CampaignError(f"{path}: no policy.json there; give the folder of a saved policy.")
+    stored = _read_settings(path)
+    file, weights = path / MARKER, path / WEIGHTS
     try:
-        stored = json.loads(file.read_text(encoding="utf-8"))
-        version = stored["schema_version"]
-    except (ValueError, KeyError, TypeError) as error:
-        raise CampaignError(f"{file}: not a policy ({type(error).__name__}: {error}).") from None
-    if version != SCHEMA_VERSION:
-        raise CampaignError(f"{file}: schema version {version}; this version reads {SCHEMA_VERSION}. Export it again.")
-    for spec, ours in (("state", STATE_FEATURES), ("candidate", CANDIDATE_FEATURES)):
-        theirs = stored["features"][spec]
-        if theirs != list(ours):
-            differing = sorted(set(theirs) ^ set(ours))
-            raise CampaignError(f"{file}: made for other {spec} features ({', '.join(differing)}); train it again.")
-    weights = path / "weights.safetensors"
-    if not weights.is_file() or _digest(weights) != stored["lineage"]["weights"]:
-        raise CampaignError(f"{weights}: missing or not the file that policy.json was written with; copy both again.")
-    try:
+        if not weights.is_file() or digest(weights) != stored["lineage"]["weights"]:
+            raise CampaignError(f"{weights}: missing or not the file that {MARKER} was written with; copy both again.")
         tensors = load_file(weights)
-    except SafetensorError as error:
+    except (SafetensorError, OSError) as error:
         raise CampaignError(f"{weights}: not readable ({error}).") from None
+    except (KeyError, TypeError) as error:
+        raise _damaged(file, error) from None
 
     def chooser(part: str) -> Chooser | None:
         entry = stored[part]
@@ -194,25 +207,53 @@ def load_policy(folder: str | Path) -> Policy:
         own = {k.split(".", 1)[1]: v for k, v in tensors.items() if k.startswith(f"{part}.")}
         return restore_chooser(entry["kind"], entry["settings"], own)
 
-    main = chooser("chooser")
-    if main is None:
-        raise CampaignError(f"{file}: it names no chooser.")
-    return Policy(
-        name=stored["name"],
-        chooser=main,
-        incumbent=chooser("incumbent"),
-        user_encoder=FeatureEncoder.from_dict(stored["user_encoder"]),
-        content_encoder=FeatureEncoder.from_dict(stored["content_encoder"]),
-        guardrails=Guardrails(**stored["guardrails"]),
-        objective=Objective(**stored["objective"]),
-        clock=SlotClock(**stored["clock"]),
-        mode=stored["mode"],
-        exploration=stored["exploration"],
-        seed=stored["seed"],
-        recommended=stored["recommended"],
-        lineage=stored["lineage"],
-    )
+    try:
+        main = chooser("chooser")
+        if main is None:
+            raise CampaignError(f"{file}: it names no chooser.")
+        return Policy(
+            name=str(stored["name"]),
+            chooser=main,
+            incumbent=chooser("incumbent"),
+            user_encoder=FeatureEncoder.from_dict(stored["user_encoder"]),
+            content_encoder=FeatureEncoder.from_dict(stored["content_encoder"]),
+            guardrails=Guardrails(**stored["guardrails"]),
+            objective=Objective(**stored["objective"]),
+            clock=SlotClock(**stored["clock"]),
+            mode=stored["mode"],
+            exploration=stored["exploration"],
+            seed=stored["seed"],
+            recommended=stored["recommended"],
+            lineage=stored["lineage"],
+        )
+    except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+        raise _damaged(file, error) from None
 
 
-def _digest(file: Path) -> str:
-    return hashlib.sha256(file.read_bytes()).hexdigest()[:16]
+def _read_settings(path: Path) -> dict[str, Any]:
+    file = path / MARKER
+    if not file.is_file():
+        raise CampaignError(f"{path}: no {MARKER} there; give the folder of a saved policy.")
+    try:
+        stored: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+        version = stored["schema_version"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise CampaignError(f"{file}: not a policy ({type(error).__name__}: {error}).") from None
+    if version != SCHEMA_VERSION:
+        newer = isinstance(version, int) and version > SCHEMA_VERSION
+        remedy = "A newer version wrote it: update this one." if newer else "Export it again."
+        raise CampaignError(f"{file}: schema version {version!r}; this version reads {SCHEMA_VERSION}. {remedy}")
+    try:
+        for spec, ours in (("state", STATE_FEATURES), ("candidate", CANDIDATE_FEATURES)):
+            theirs = stored["features"][spec]
+            if theirs != list(ours):
+                differing = sorted(set(theirs) ^ set(ours)) or ["the same in another order"]
+                raise CampaignError(f"{file}: made for other {spec} features ({', '.join(differing)}); train it again.")
+    except (KeyError, TypeError) as error:
+        raise _damaged(file, error) from None
+    return stored
+
+
+def _damaged(file: Path, error: Exception) -> CampaignError:
+    told = str(error).strip().split("\n")[0][:200]
+    return CampaignError(f"{file}: damaged ({type(error).__name__}: {told}); copy the policy again or export it again.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -18,6 +19,8 @@ from policies.chooser import Chooser, one_hot, register
 
 ROTATE, FAVOURITE = "rotate", "favourite"
 ANY = "any"
+
+NOTES = logging.getLogger("campaign")
 
 
 class Rule(Chooser):
@@ -93,16 +96,19 @@ class CapDaypartContent(Rule):
             raise CampaignError(f"rule: daypart={self.daypart!r} must be one of {', '.join((*DAYPARTS, ANY))}.")
 
     def check(self, content_ids: tuple[object, ...]) -> None:
-        """A rule for one content needs that content."""
+        """A rule for one content needs that content: without it, it sends nothing."""
         if self.content not in (ROTATE, FAVOURITE) and self.content not in map(str, content_ids):
-            raise CampaignError(
-                f"rule: its content {self.content!r} is not in the contents table; add it or choose another rule."
-            )
+            NOTES.warning(
+                "rule: its content %r is not in the contents table, so it sends nothing; add the content, or choose "
+                "another policy.", self.content,
+            )  # fmt: skip
 
     def probabilities(self, observation: Observation) -> Tensor:
         """Shape [N, 1 + K]."""
         ids = [str(i) for i in observation.catalogue.ids]
         daypart = -1 if self.daypart == ANY else DAYPARTS.index(self.daypart)
+        if self.content not in (ROTATE, FAVOURITE, *ids):  # it is not on offer now
+            return Never().probabilities(observation)
         choice = {ROTATE: -1, FAVOURITE: -2}.get(self.content)
         if choice is None:
             choice = ids.index(self.content)

@@ -2,28 +2,27 @@
 
 from __future__ import annotations
 
-import json
-import os
-import shutil
-import tempfile
-from collections.abc import Mapping
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 import torch
-from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from campaigns.audience import hash_uniform, make_catalogue, make_population
+from campaigns.audience import Population, hash_uniform
 from campaigns.errors import CampaignError
 from campaigns.guardrails import customer_blocks
-from campaigns.history import HOLD
-from campaigns.observation import Observation, make_calendar, observe
+from campaigns.history import HOLD, History
+from campaigns.observation import make_calendar, observe
 from policies.chooser import sample
 from policies.ledger import Ledger
-from policies.reports import HistoryTables, OutcomeTable
+from policies.reports import OutcomeTable, read_history
+from policies.roster import Roster, make_roster
 
 if TYPE_CHECKING:
     from policies.policy import Policy
@@ -40,165 +39,176 @@ REASONS = (
     "spacing",
     "not_eligible",
     "content_limits",
+    "already_sent",
 )
-"""Why a row of `decide` is as it is. `content_limits`: no content is left by spacing, caps or channel."""
+"""Why a row of `decide` is as it is. `content_limits`: no content is left by spacing, caps or channel.
+`already_sent`: a send of this very slot was reported before it was decided."""
 
-SESSION_VERSION = 1
+ROWS_AT_ONCE = 4096
+"""Customers in one pass: what is computed of them on the way then stays in the processor's cache."""
+
+Eligible = np.ndarray | pd.Series | pd.DataFrame | Sequence[Any] | None
+
+NOTES = logging.getLogger("campaign")
+
+
+@dataclass(frozen=True)
+class Decided:
+    """What was decided for a slot.
+
+    Attributes:
+        slot: which.
+        chances: what was drawn from. Shape [N, 1 + K], float32.
+        decision: HOLD or 1 + content. Shape [N], int64.
+        action_prob: of the decision. Shape [N], float64.
+        reason: index into REASONS. Shape [N], int64.
+    """
+
+    slot: int
+    chances: Tensor
+    decision: Tensor
+    action_prob: Tensor
+    reason: Tensor
 
 
 class Session:
-    """Customers being served by a policy.
+    """Customers being served by a policy; `Policy.start` and `Policy.resume` make it.
 
     Args:
         policy: what decides.
-        users: N rows.
-        contents: K rows.
-        history: see `Policy.start`.
+        roster: whom, with what.
         seed: of the draws: policy, user and slot decide them alone, so that the same call gives the same answer
             anywhere.
     """
 
-    def __init__(
-        self,
+    def __init__(self, policy: Policy, roster: Roster, seed: int) -> None:
+        self.policy = policy
+        self.roster = roster
+        self.seed = seed
+        self.ledger = Ledger(roster.population, roster.catalogue, policy.clock)
+        self.latest: int | None = None
+        self.decided: Decided | None = None
+        self._key = (hash_uniform(list(roster.users.series), f"draw-{seed}") * 2.0**53).astype(np.uint64)
+        self._content_ids = np.empty(1 + len(roster.contents), dtype=object)
+        self._content_ids[1:] = roster.catalogue.ids
+        self._reason_names = pd.Series(REASONS)
+
+    @staticmethod
+    def begin(
         policy: Policy,
         users: pd.DataFrame,
         contents: pd.DataFrame,
         history: pd.DataFrame | Mapping[str, pd.DataFrame] | None,
         seed: int,
-    ) -> None:
-        self.policy = policy
-        self.seed = seed
-        self.users, self.contents = users.reset_index(drop=True), contents.reset_index(drop=True)
-        self.catalogue = make_catalogue(self.contents, policy.content_encoder, policy.objective)
-        policy.chooser.check(self.catalogue.ids)
-        everyone = make_population(
-            self.users, policy.user_encoder, self.catalogue.channels, policy.clock.timezone, policy.guardrails.holdout
-        )
-        self.holdout = everyone.holdout
-        self.population = everyone.without_holdout()
-        self.user_ids = self.users["user_id"].to_numpy()
-        self._content_ids = np.array([None, *self.catalogue.ids], dtype=object)
-        self._key = (hash_uniform(list(self.user_ids), f"draw-{seed}") * 2.0**53).astype(np.uint64)
-        self.ledger = Ledger(self.population, self.catalogue, policy.clock)
-        self.latest: int | None = None
-        self._frame: pd.DataFrame | None = None
+    ) -> Session:
+        """See `Policy.start`."""
+        if isinstance(seed, bool) or not isinstance(seed, int | np.integer):
+            raise CampaignError(f"seed={seed!r}: must be a whole number.")
+        session = Session(policy, make_roster(policy, users, contents), int(seed))
+        policy.chooser.check(session.roster.catalogue.ids)
         if history is not None:
-            self.latest = HistoryTables(history, self.user_ids, self.catalogue, policy.clock).fill(self.ledger)
+            past, session.latest = read_history(history, session.roster, policy.clock)
+            session.ledger.begin_with(past)
+        return session
 
-    def decide(self, time: object, eligible: np.ndarray | None = None) -> pd.DataFrame:
+    def decide(self, time: object, eligible: Eligible = None) -> pd.DataFrame:
         """Decides for every customer, and remembers it: a send counts until `observe` says otherwise.
 
         Args:
-            time: start of a slot; naive is wall clock of the policy's zone.
-            eligible: narrows who or what may be sent. Shape [N] or [N, K], bool, in the users' order.
+            time: the start of a slot, after the latest decided one. Called again for the latest slot, it returns the
+                same frame and reserves nothing more, also with another `eligible`.
+            eligible: a narrowing mask in the order of users and contents. Shape [N] or [N, K], bool.
         Returns:
-            One row a user, in order: user_id, content_id (null = hold), action_prob, reason (one of REASONS).
+            user_id, content_id (None = hold), action_prob (float64: the probability of this very decision) and
+            reason (one of REASONS), in the order of users, with a RangeIndex.
         Raises:
-            CampaignError: for a time off the grid or before the latest decision.
+            CampaignError: for a time that is none, off the grid or before the latest decision, or a mask of another
+                type or shape.
         """
-        slot = self._slot(time)
-        if slot == self.latest and self._frame is not None:
-            return self._frame.copy()
-        if self.latest is not None and slot <= self.latest:
-            raise CampaignError(
-                f"decide: {time} is not after the latest decision ({self.policy.clock.times([self.latest])[0]}); "
-                "decide in order of time."
-            )
-        seen = self._observe(slot, eligible)
-        chances = self.policy.probabilities_of(seen).double()
-        chances = chances / chances.sum(dim=1, keepdim=True)
-        decision = sample(chances, torch.from_numpy(self._uniforms(slot)))
-        taken = chances.gather(1, decision.unsqueeze(1)).squeeze(1)
-        decision = torch.where(self.holdout, HOLD, decision)
-        taken = torch.where(self.holdout, 1.0, taken)
-        reasons = self._reasons(seen, decision, eligible)
-        frame = self._as_frame(self._content_ids[decision.numpy()], taken.numpy(), reasons)
-        self.ledger.decide(slot, decision)
-        self.latest, self._frame = slot, frame
-        return frame.copy()
+        slot, mask = self._slot(time), self._mask(eligible)
+        if self.decided is None or slot != self.decided.slot:
+            self._refuse_past(slot, time, "decide")
+            with _one_thread():
+                self.decided = self._decide(slot, mask)
+            self.latest = slot
+        return self._frame(self.decided)
 
-    def probabilities(self, time: object, eligible: np.ndarray | None = None) -> np.ndarray:
+    def probabilities(self, time: object, eligible: Eligible = None) -> np.ndarray:
         """What `decide` would draw from, exploration included, as if nobody were held out. Reserves nothing.
 
+        For the latest decided slot it is what `decide` did draw from, whatever `eligible`.
+
+        Args:
+            time, eligible: as for `decide`.
         Returns:
             float64, shape [N, 1 + K]: hold, then `contents` in order; rows sum to 1.
+        Raises:
+            CampaignError: as `decide`.
         """
-        seen = self._observe(self._slot(time), eligible)
-        chances = self.policy.probabilities_of(seen).double()
-        result: np.ndarray = (chances / chances.sum(dim=1, keepdim=True)).numpy()
+        slot, mask = self._slot(time), self._mask(eligible)
+        if self.decided is not None and slot == self.decided.slot:
+            chances = self.decided.chances
+        else:
+            self._refuse_past(slot, time, "probabilities")
+            with _one_thread():
+                chances, _ = self._chances(slot, mask)
+        exact = chances.double()
+        result: np.ndarray = (exact / exact.sum(dim=1, keepdim=True)).numpy()
         return result
 
     def observe(self, outcomes: pd.DataFrame) -> None:
         """Takes in what came of decisions.
 
         Args:
-            outcomes: user_id, time (of the decision's slot), and any of content_id, opened, clicked, visited,
-                purchased, revenue, value, unsubscribed. A missing column is unknown, not 0. With `content_id`, a
-                null releases a reserved send (nothing was sent) or is an organic row. A row replaces an earlier one
-                of its user and slot; rows of other users are ignored.
+            outcomes: user_id, time (in the decision's slot), and any of content_id, opened, clicked, visited,
+                purchased, revenue, value, unsubscribed. A missing column or field is unknown, not 0: it changes
+                nothing. With `content_id`, a null releases a reserved send (nothing was sent) or is an organic row.
+                A row replaces what an earlier one of its user and slot told; rows of other users are ignored.
         Raises:
-            CampaignError: for missing keys, unreadable times, or rows older than what is kept.
+            CampaignError: for missing keys, unreadable times, flags or amounts, or rows older than what is kept;
+                then nothing of the table is taken in.
         """
-        table = OutcomeTable(outcomes, self.user_ids, self.catalogue, self.policy.clock)
-        for slot, rows, decision, happened in table.by_slot():
-            self.ledger.report(slot, rows, decision, happened)
+        table = OutcomeTable(outcomes, self.roster, self.policy.clock)
+        reports = list(table.by_slot())
+        if reports:
+            self.ledger.check_kept(reports[0].slot)
+        impossible = sum(self.ledger.report(r.slot, r.rows, r.decision, r.told, r.happened) for r in reports)
+        if impossible:
+            NOTES.warning("observe: %d opens or clicks without a send are left out.", impossible)
 
     def save(self, path: str | Path) -> Path:
-        """Writes the state of all customers, so that a nightly job need not replay. Holds personal data."""
-        target = Path(path)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        work = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
-        save_file({k: v.contiguous() for k, v in self.ledger.tensors().items()}, work / "state.safetensors")
-        self.users.to_parquet(work / "users.parquet", index=False)
-        self.contents.to_parquet(work / "contents.parquet", index=False)
-        if self._frame is not None:
-            self._frame.to_parquet(work / "latest.parquet", index=False)
-        meta = {
-            "session_version": SESSION_VERSION,
-            "seed": self.seed,
-            "latest": self.latest,
-            "policy": self.policy.lineage.get("weights", ""),
-        }
-        (work / "session.json").write_text(json.dumps(meta), encoding="utf-8")
-        os.chmod(work, 0o755)
-        if target.exists():
-            shutil.rmtree(target)
-        work.rename(target)
-        return target
+        """Writes the state of all customers, so that a nightly job need not replay. Holds personal data.
 
-    @staticmethod
-    def resume(policy: Policy, path: Path) -> Session:
-        """See `Policy.resume`."""
-        file = path / "session.json"
-        if not file.is_file():
-            raise CampaignError(f"{path}: no session.json there; give a folder that Session.save wrote.")
-        try:
-            meta = json.loads(file.read_text(encoding="utf-8"))
-            version = meta["session_version"]
-        except (ValueError, KeyError, TypeError) as error:
-            raise CampaignError(f"{file}: not a saved session ({type(error).__name__}).") from None
-        if version != SESSION_VERSION:
-            raise CampaignError(f"{file}: session version {version}; this version reads {SESSION_VERSION}.")
-        made_by, ours = meta["policy"], policy.lineage.get("weights", "")
-        if made_by and ours and made_by != ours:
-            raise CampaignError(f"{path}: saved by another policy (weights {made_by}, this one has {ours}).")
-        users, contents = pd.read_parquet(path / "users.parquet"), pd.read_parquet(path / "contents.parquet")
-        session = Session(policy, users, contents, None, meta["seed"])
-        session.ledger.restore(load_file(path / "state.safetensors"))
-        session.latest = meta["latest"]
-        if (path / "latest.parquet").is_file():
-            stored = pd.read_parquet(path / "latest.parquet")
-            ids = stored["content_id"].astype(object)
-            session._frame = session._as_frame(
-                ids.where(ids.notna(), None).to_numpy(),
-                stored["action_prob"].to_numpy(),
-                stored["reason"].to_numpy(dtype=object),
-            )
-        return session
+        The folder appears whole or not at all; an earlier saved session there is replaced.
 
-    def _as_frame(self, content: np.ndarray, action_prob: np.ndarray, reason: np.ndarray) -> pd.DataFrame:
+        Raises:
+            CampaignError: where the path holds anything else, or ids are neither text nor numbers.
+        """
+        from policies.saved_session import save_session
+
+        return save_session(self, Path(path))
+
+    def _decide(self, slot: int, eligible: Tensor | None) -> Decided:
+        chances, reason = self._chances(slot, eligible)
+        decision = sample(chances, torch.from_numpy(self._uniforms(slot)))
+        drawn = chances.gather(1, decision.unsqueeze(1)).squeeze(1).double()
+        action_prob = drawn / chances.sum(dim=1, dtype=torch.float64)
+        holdout = self.roster.holdout
+        decision = torch.where(holdout, HOLD, decision)
+        action_prob = torch.where(holdout, 1.0, action_prob)
+        reason = torch.where(decision > HOLD, REASONS.index("sent"), reason)
+        self.ledger.decide(slot, decision)
+        return Decided(slot, chances, decision, action_prob, reason)
+
+    def _frame(self, decided: Decided) -> pd.DataFrame:
+        content = pd.Series(self._content_ids[decided.decision.numpy()], dtype=object)
         return pd.DataFrame(
-            {"user_id": self.user_ids, "content_id": content, "action_prob": action_prob, "reason": reason}
+            {
+                "user_id": self.roster.users.series.copy(),
+                "content_id": content,
+                "action_prob": decided.action_prob.numpy().copy(),
+                "reason": self._reason_names.take(decided.reason.numpy()).reset_index(drop=True),
+            }
         )
 
     def _slot(self, time: object) -> int:
@@ -211,43 +221,122 @@ class Session:
             )
         return slot
 
-    def _observe(self, slot: int, eligible: np.ndarray | None) -> Observation:
-        rows, contents = len(self.user_ids), len(self.catalogue)
-        mask = None
-        if eligible is not None:
-            mask = torch.as_tensor(np.asarray(eligible))
-            if mask.dtype != torch.bool or tuple(mask.shape) not in ((rows,), (rows, contents)):
-                raise CampaignError(
-                    f"eligible: got {mask.dtype} of shape {tuple(mask.shape)}; must be bool of shape "
-                    f"({rows},) or ({rows}, {contents})."
-                )
-        calendar = make_calendar(self.policy.clock, self.population.zones, slot, 1)
-        slots = torch.full((rows,), slot, dtype=torch.int64)
-        return observe(
-            self.ledger.current, slots, calendar, self.population, self.catalogue, self.policy.clock,
-            self.policy.guardrails, mask,
-        )  # fmt: skip
+    def _refuse_past(self, slot: int, time: object, what: str) -> None:
+        if self.latest is not None and slot <= self.latest:
+            raise CampaignError(
+                f"{what}: {time} is not after the latest decision ({self.policy.clock.times([self.latest])[0]}); "
+                "decide in order of time."
+            )
 
-    def _reasons(self, seen: Observation, decision: Tensor, eligible: np.ndarray | None) -> np.ndarray:
-        blocks = customer_blocks(
-            self.policy.guardrails, seen.history, seen.slot, seen.minute, self.population, seen.clock
-        )
-        blocks["holdout"] = self.holdout
+    def _mask(self, eligible: Eligible) -> Tensor | None:
+        """`eligible` as a tensor, checked."""
+        if eligible is None:
+            return None
+        rows, contents = len(self.roster), len(self.roster.contents)
+        if isinstance(eligible, pd.Series | pd.DataFrame):
+            _refuse_other_order(eligible.index, self.roster.users.series, "index", "users")
+        if isinstance(eligible, pd.DataFrame):
+            _refuse_other_order(eligible.columns, self.roster.contents.series, "columns", "contents")
+        try:
+            mask = np.asarray(eligible)
+        except ValueError:  # rows of unequal length
+            mask = np.empty(0)
+        if mask.dtype == object and mask.size and all(isinstance(v, bool | np.bool_) for v in mask.flat):
+            mask = mask.astype(bool)  # nullable booleans without a null
+        if mask.shape == (0,) and not rows:
+            mask = mask.astype(bool)
+        if mask.dtype != np.bool_ or mask.shape not in ((rows,), (rows, contents)):
+            raise CampaignError(
+                f"eligible: got {mask.dtype} of shape {mask.shape}; must be true or false, none missing, of shape "
+                f"({rows},) or ({rows}, {contents})."
+            )
+        return torch.from_numpy(np.ascontiguousarray(mask))
+
+    def _chances(self, slot: int, eligible: Tensor | None) -> tuple[Tensor, Tensor]:
+        """What is drawn from ([N, 1 + K], float32), and why each customer who is held is held ([N], int64)."""
+        rows, contents = len(self.roster), len(self.roster.contents)
+        chances, reason = torch.zeros(rows, 1 + contents), torch.empty(rows, dtype=torch.int64)
+        sent = self.ledger.sent_in(slot)
+        for begin in range(0, rows, ROWS_AT_ONCE):
+            part = slice(begin, begin + ROWS_AT_ONCE)
+            chances[part], reason[part] = self._chances_of(
+                slot,
+                part,
+                None if eligible is None else eligible[part],
+                None if sent is None else sent[part],
+            )
+        return chances, reason
+
+    def _chances_of(
+        self, slot: int, part: slice, eligible: Tensor | None, sent: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        policy, roster = self.policy, self.roster
+        calendar = make_calendar(policy.clock, roster.population.zones, slot, 1)
+        people = _slice(roster.population, part)
+        history = History(*(tensor[part] for tensor in self.ledger.current.tensors().values()))
+        slots = torch.full((len(people),), slot, dtype=torch.int64)
+        minute, _ = calendar.at(people.zone, slots)
+        blocks = customer_blocks(policy.guardrails, history, slots, minute, people, policy.clock)
+        blocks["holdout"] = roster.holdout[part]
         if eligible is not None:
-            mask = torch.as_tensor(np.asarray(eligible))
-            blocks["not_eligible"] = ~(mask if mask.dim() == 1 else mask.any(dim=1))
-        blocks["content_limits"] = ~seen.allowed[:, 1:].any(dim=1)
-        reason = torch.full_like(seen.slot, REASONS.index("hold_chosen"))
+            blocks["not_eligible"] = ~(eligible if eligible.dim() == 1 else eligible.any(dim=1))
+        if sent is not None:
+            blocks["already_sent"] = sent
+        reason = torch.full_like(slots, REASONS.index("hold_chosen"))
+        free = torch.ones_like(slots, dtype=torch.bool)
         for name, blocked in reversed(blocks.items()):
             reason = torch.where(blocked, REASONS.index(name), reason)
-        reason = torch.where(decision > HOLD, REASONS.index("sent"), reason)
-        return np.array(REASONS, dtype=object)[reason.numpy()]
+            if name != "holdout":  # who is held out has probabilities all the same
+                free &= ~blocked
+        chances = torch.zeros(len(people), 1 + len(roster.contents))
+        chances[:, HOLD] = 1.0
+        rows = torch.nonzero(free).squeeze(1)
+        if len(rows):
+            seen = observe(
+                history.take(rows), slots[rows], calendar, people.take(rows), roster.catalogue, policy.clock,
+                policy.guardrails, None if eligible is None else eligible[rows],
+            )  # fmt: skip
+            chances[rows] = policy.probabilities_of(seen).float()
+            stuck = ~seen.allowed[:, 1:].any(dim=1)
+            reason[rows] = torch.where(
+                stuck & (reason[rows] == REASONS.index("hold_chosen")), REASONS.index("content_limits"), reason[rows]
+            )
+        return chances, reason
 
     def _uniforms(self, slot: int) -> np.ndarray:
         """A uniform in [0, 1) for each user: splitmix64 (Steele et al. 2014) of the user's key and the slot."""
         with np.errstate(over="ignore"):
-            z = self._key + np.uint64(slot) * np.uint64(0x9E3779B97F4A7C15)
+            z = self._key + np.uint64(slot % 2**64) * np.uint64(0x9E3779B97F4A7C15)
             z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
             z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
             z ^= z >> np.uint64(31)
-        return (z >> np.uint64(11)).astype(np.float64) / 2.0**53
+        uniforms: np.ndarray = (z >> np.uint64(11)).astype(np.float64) / 2.0**53
+        return uniforms
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Small pieces lose more to waiting for other threads than they gain, and everything on a busy machine."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _slice(people: Population, part: slice) -> Population:
+    return Population(
+        people.features[part], people.zone[part], people.consent[part], people.holdout[part], people.zones
+    )
+
+
+def _refuse_other_order(labels: pd.Index, ids: pd.Series, side: str, table: str) -> None:
+    """Masks go by position; labels that say another order would be silently wrong."""
+    if isinstance(labels, pd.RangeIndex) or len(labels) != len(ids) or labels.equals(pd.Index(ids)):
+        return
+    if set(labels) == set(ids):
+        raise CampaignError(
+            f"eligible: its {side} holds the ids of {table} in another order; it is read by position. Bring it into "
+            f"the order of {table}."
+        )

@@ -58,7 +58,8 @@ def local_hour(time: pd.Timestamp, zone: object) -> float:
 def broken_rules(decisions: pd.DataFrame, users: pd.DataFrame, rules: Guardrails) -> list[str]:
     """Names of the rules that the decisions break."""
     broken = []
-    sends = decisions[decisions["content_id"].notna()].merge(users[["user_id", "timezone", "consent_push"]], on="user_id")
+    sends = decisions[decisions["content_id"].notna()]
+    sends = sends.merge(users[["user_id", "timezone", "consent_push"]], on="user_id")
     if not sends["consent_push"].all():
         broken.append("consent")
     pairs = sends.groupby(["time", "timezone"], dropna=False).size().index

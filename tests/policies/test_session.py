@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -228,7 +226,8 @@ def test_reports_in_any_order_give_the_same_history(policy: Policy) -> None:
     reports = []
     for number, (time, frame) in enumerate(frames.items()):
         sent = frame["content_id"].notna()
-        reports.append(frame[sent].assign(time=time, opened=1, clicked=number % 2)[["user_id", "time", "opened", "clicked"]])
+        report = frame[sent].assign(time=time, opened=1, clicked=number % 2)
+        reports.append(report[["user_id", "time", "opened", "clicked"]])
     for report in reports:
         one.observe(report)
     for report in reversed(reports):
@@ -257,7 +256,7 @@ def test_organic_rows_carry_a_null_content(policy: Policy) -> None:
     ("report", "message"),
     [
         ({"user_id": ["u"]}, "column 'time' is missing"),
-        ({"user_id": ["c000"], "time": ["never"]}, "not readable as times"),
+        ({"user_id": ["c000"], "time": ["never"]}, "readable as a time stamp"),
         ({"user_id": ["c000"], "time": [NOON], "opened": ["perhaps"]}, "neither 0 nor 1"),
     ],
 )
@@ -309,24 +308,3 @@ def test_damaged_policies_are_refused_by_name(policy: Policy, tmp_path: Path) ->
     (folder / "policy.json").write_text("{}")
     with pytest.raises(CampaignError, match="not a policy"):
         load_policy(folder)
-
-
-def test_a_saved_policy_serves_without_worlds_agents_or_their_libraries(policy: Policy, tmp_path: Path) -> None:
-    folder = policy.save(tmp_path / "policy")
-    users, contents = tables()
-    users.to_parquet(tmp_path / "users.parquet")
-    contents.to_parquet(tmp_path / "contents.parquet")
-    program = f"""
-import sys, pandas as pd
-from policies import load_policy
-session = load_policy({str(folder)!r}).start(pd.read_parquet({str(tmp_path / "users.parquet")!r}),
-                                             pd.read_parquet({str(tmp_path / "contents.parquet")!r}))
-frame = session.decide({NOON!r})
-session.observe(frame.assign(time={NOON!r}, opened=0)[["user_id", "time", "opened"]])
-bad = [m for m in sys.modules if m.split(".")[0] in ("envs", "agents", "evaluation", "stable_baselines3", "sb3_contrib", "gymnasium")]
-assert not bad, bad
-print(len(frame))
-"""
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    assert int(done.stdout) == len(users)
