@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from review import words
-from review.evidence import INCUMBENT, Behaviour, Candidate, Evidence, dig, mappings, number
+from review.evidence import INCUMBENT, Behaviour, Candidate, Evidence, dig, mappings, number, text_of
 from review.trust import CAUTION, OK, PROBLEM, UNKNOWN, Check
 
 NAMED_CONTENTS = 6
@@ -86,7 +86,7 @@ def lines(
 def _one_decision(evidence: Evidence) -> str:
     """What a policy for a one-shot campaign chooses between."""
     summary = evidence.part("summary")
-    arms = [str(arm.get("content")) for arm in mappings(summary.get("arms")) if arm.get("content") != "hold"]
+    arms = [text_of(arm.get("content")) for arm in mappings(summary.get("arms")) if arm.get("content") != "hold"]
     if dig(summary, "market") is not None or not arms:
         return ""
     named = " or ".join(arms) if len(arms) <= NAMED_CONTENTS else f"one of {len(arms)} contents"
@@ -102,7 +102,7 @@ def _whom(evidence: Evidence, does: Behaviour | None) -> str:
 
 
 def _why(evidence: Evidence, chosen: Candidate, digits: int) -> str:
-    reason = str(evidence.part("summary").get("reason") or "")
+    reason = text_of(evidence.part("summary").get("reason"))
     reason = re.sub(rf"^{re.escape(chosen.name)}(?=\s)", f"the {words.policy_name(chosen.name)}", reason)
     if chosen.gain.get("judged"):
         reason = re.sub(r": [+-].*$", "", reason)  # the figures stand in the line above already
@@ -138,11 +138,11 @@ def _trusted(checks: Sequence[Check]) -> str:
 def kicker(summary: Mapping[str, Any]) -> str:
     """Which log the run learned from, in one line."""
     data = summary.get("data")
-    parts = [str(dig(data, "source") or ""), str(dig(data, "variant") or "")]
+    parts = [text_of(dig(data, "source")), text_of(dig(data, "variant"))]
     for key, noun in (("customers", "customers"), ("decisions", "decisions")):
         if number(dig(data, key)) is not None:
             parts.append(f"{words.count(dig(data, key))} {noun}")
-    first, last = (str(dig(data, key) or "") for key in ("first_day", "last_day"))
+    first, last = (text_of(dig(data, key)) for key in ("first_day", "last_day"))
     if first and last:
         parts.append(first if first == last else f"{first} to {last}")
     return " · ".join(part for part in parts if part)

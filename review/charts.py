@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 from matplotlib import pyplot as plt
@@ -274,19 +273,19 @@ def _off_by(ratio: float, _: int) -> str:
     return "equal" if abs(ratio - 1) < 1e-9 else f"{100 * (ratio - 1):+.0f} %".replace("-", MINUS)
 
 
-def weekly(series: Mapping[str, Sequence[float]], weeks: Sequence[Any]) -> list[str]:
+def weekly(series: Mapping[str, Sequence[float]], weeks: Sequence[str]) -> list[str]:
     """Rates by week of the log, a small figure a rate, each from zero."""
     return [_weekly(name, values, weeks, f"week{place}") for place, (name, values) in enumerate(series.items())]
 
 
-def _weekly(name: str, values: Sequence[float], weeks: Sequence[Any], slug: str) -> str:
+def _weekly(name: str, values: Sequence[float], weeks: Sequence[str], slug: str) -> str:
     with rc_context(STYLE):
         figure, axes = plt.subplots(figsize=(0.55 * PANEL, 1.5))
         axes.plot(range(len(values)), values, "-o", color=BLUE, lw=1.6, ms=3.5)
         axes.set_ylim(min(0.0, *values) * 1.2, max(*values, 1e-12) * 1.25)
         axes.set_title(label(capital(name)), fontsize=9)
         step = -(-len(weeks) // 6)
-        axes.set_xticks(range(0, len(weeks), step), [label(str(week)) for week in weeks[::step]], fontsize=7.5)
+        axes.set_xticks(range(0, len(weeks), step), [label(week) for week in weeks[::step]], fontsize=7.5)
         axes.yaxis.set_major_locator(MaxNLocator(3))
         axes.tick_params(axis="y", labelsize=7.5)
         axes.set_xlabel("week", fontsize=8)

@@ -7,7 +7,18 @@ from typing import Any
 from markupsafe import Markup
 
 from review import charts, words
-from review.evidence import INCUMBENT, LEAST_CUSTOMERS, Candidate, Evidence, Range, dig, mappings, number, read_range
+from review.evidence import (
+    INCUMBENT,
+    LEAST_CUSTOMERS,
+    Candidate,
+    Evidence,
+    Range,
+    dig,
+    mappings,
+    number,
+    read_range,
+    text_of,
+)
 
 Section = dict[str, Any]
 
@@ -129,7 +140,7 @@ def _arms(evidence: Evidence, digits: int) -> list[Section]:
     arms = mappings(evidence.part("summary").get("arms"))
     return [
         {
-            "content": "nothing (hold)" if arm.get("content") == "hold" else str(arm.get("content")),
+            "content": "nothing (hold)" if arm.get("content") == "hold" else text_of(arm.get("content")),
             "customers": words.count(arm.get("customers")),
             "worth": _cell(read_range(arm), digits),
         }

@@ -132,7 +132,9 @@ class Evidence:
 
     def candidates(self) -> list[Candidate]:
         """The compared policies, in the order of the summary."""
-        return [_candidate(entry) for entry in mappings(self.part("summary").get("policies")) if entry.get("name")]
+        return [
+            _candidate(entry) for entry in mappings(self.part("summary").get("policies")) if text_of(entry.get("name"))
+        ]
 
     def behaviours(self) -> dict[str, Behaviour]:
         """What each policy does in the judging world."""
@@ -182,9 +184,17 @@ def mappings(value: object) -> list[Mapping[str, Any]]:
     return [entry for entry in value if isinstance(entry, Mapping)] if isinstance(value, list) else []
 
 
+def text_of(value: object) -> str:
+    """A text, or a number that serves as a name; empty for anything else."""
+    if isinstance(value, str):
+        return value
+    found = number(value)
+    return "" if found is None else f"{found:.15g}"
+
+
 def texts(value: object) -> list[str]:
     """The entries of a list as text; nothing where it is no list."""
-    return [str(entry) for entry in value] if isinstance(value, list) else []
+    return [text for entry in value if (text := text_of(entry))] if isinstance(value, list) else []
 
 
 def dig(content: object, *keys: str) -> Any:
@@ -210,16 +220,16 @@ def _by_place(entry: Mapping[str, Any], *keys: str) -> dict[str, Range]:
 def _candidate(entry: Mapping[str, Any]) -> Candidate:
     offline = entry.get("offline")
     return Candidate(
-        name=str(entry["name"]),
-        kind=str(entry.get("kind") or ""),
-        mode=str(entry.get("mode") or ""),
+        name=text_of(entry["name"]),
+        kind=text_of(entry.get("kind")),
+        mode=text_of(entry.get("mode")),
         worth=_by_place(entry),
         gain=_by_place(entry, "difference"),
         over_rule=_by_place(entry, "over_best_rule"),
         gap=number(entry.get("exploitation_gap")),
         claim_gap=number(entry.get("judged_minus_truth")),
         offline=_offline(offline) if isinstance(offline, Mapping) else None,
-        offline_reason=str(entry.get("offline_reason") or ""),
+        offline_reason=text_of(entry.get("offline_reason")),
     )
 
 
@@ -227,19 +237,19 @@ def _offline(entry: Mapping[str, Any]) -> Offline:
     slots = number(entry.get("horizon_slots"))
     against = entry.get("against")
     ranges = {
-        str(name): (figure, str(dig(block, "verdict") or ""))
+        str(name): (figure, text_of(dig(block, "verdict")))
         for name, block in (against.items() if isinstance(against, Mapping) else ())
         if (figure := read_range(block)) is not None
     }
     return Offline(
-        estimator=str(entry.get("estimator") or ""),
+        estimator=text_of(entry.get("estimator")),
         slots=None if slots is None else int(slots),
         worth=read_range(entry),
         gain=read_range(entry.get("difference")),
-        verdict=str(entry.get("verdict") or ""),
+        verdict=text_of(entry.get("verdict")),
         blend=number(entry.get("blend")),
         effective_share=number(dig(entry, "diagnostics", "effective_share")),
-        refused=str(dig(entry, "diagnostics", "refused") or ""),
+        refused=text_of(dig(entry, "diagnostics", "refused")),
         against=ranges,
     )
 
@@ -256,7 +266,7 @@ def _behaviour(entry: Mapping[str, Any], customers: float | None) -> Behaviour:
         hours=hours,
         frequency=_frequency(entry.get("sends_histogram"), customers),
         contents={
-            str(row.get("content")): share
+            text_of(row.get("content")): share
             for row in mappings(entry.get("contents"))
             if (share := number(row.get("share"))) is not None
         },
@@ -273,18 +283,13 @@ def _shares(content: object) -> dict[str, float]:
 
 
 def _heatmap(entry: Mapping[str, Any]) -> tuple[NDArray[np.float64] | None, list[str]]:
-    rows = entry.get("heatmap")
     try:
-        grid = np.array(rows, dtype=np.float64)
-    except (TypeError, ValueError):
+        grid = np.array(entry.get("heatmap"), dtype=np.float64)
+    except (TypeError, ValueError, OverflowError):
         return None, []
-    if (
-        grid.ndim != 2
-        or len(grid) != 7
-        or not 1 <= grid.shape[1] <= MOST_HOURS
-        or not np.isfinite(grid).all()
-        or (grid < 0).any()
-    ):
+    if grid.ndim != 2 or len(grid) != 7 or not 1 <= grid.shape[1] <= MOST_HOURS:
+        return None, []
+    if not ((grid >= 0) & (grid < UNBELIEVABLE)).all():
         return None, []
     hours = texts(entry.get("hours"))
     if len(hours) != grid.shape[1]:
@@ -316,7 +321,7 @@ def _frequency(block: object, customers: float | None) -> dict[str, float | None
 
 def _plain(edge: object) -> str:
     value = number(edge)
-    return str(edge) if value is None else f"{value:g}"
+    return text_of(edge) if value is None else f"{value:g}"
 
 
 def _overrides(run_folder: Path) -> list[str] | None:

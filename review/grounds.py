@@ -18,6 +18,7 @@ from review.evidence import (
     number,
     read_range,
     shortened,
+    text_of,
     texts,
     without_folders,
 )
@@ -36,7 +37,7 @@ def network_section(evidence: Evidence) -> Section:
     reliable = {words.head_name(name): bins for name, head in heads.items() if (bins := _bins(head.get("reliability")))}
     value = metrics.get("value")
     rows = [
-        ("hold" if row.get("content") == "hold" else str(row.get("content")), predicted, observed)
+        ("hold" if row.get("content") == "hold" else text_of(row.get("content")), predicted, observed)
         for row in sorted(mappings(dig(value, "by_content")), key=lambda row: -(number(row.get("count")) or 0))
         if (predicted := number(row.get("predicted"))) is not None
         and (observed := number(row.get("observed"))) is not None
@@ -101,20 +102,20 @@ def gate_section(evidence: Evidence) -> Section:
         return {"why_not": evidence.missing.get("gate", "market/gate.json is empty")}
     margin = number(gate.get("margin"))
     checks = mappings(gate.get("checks"))
-    ratios = [(str(c.get("name")), ratio, _passed(c)) for c in checks if (ratio := _ratio(c)) is not None]
+    ratios = [(text_of(c.get("name")), ratio, _passed(c)) for c in checks if (ratio := _ratio(c)) is not None]
     left_out = max(len(ratios) - SHOWN_CHECKS, 0)
     if left_out:  # those that did not pass come first
         ratios = sorted(ratios, key=lambda check: check[2] is True)[:SHOWN_CHECKS]
     return {
         "why_not": "",
-        "verdict": str(gate.get("verdict") or words.UNKNOWN),
-        "note": words.sentence(str(gate.get("note") or "")),
+        "verdict": text_of(gate.get("verdict")) or words.UNKNOWN,
+        "note": words.sentence(text_of(gate.get("note"))),
         "margin": words.percent(margin),
         "chart": Markup(charts.equivalence(ratios, margin)) if ratios else None,
         "left_out": f" {left_out} more stand in the table." if left_out else "",
         "rows": [
             {
-                "name": str(check.get("name")),
+                "name": text_of(check.get("name")),
                 "observed": words.figure(number(check.get("observed")), 3),
                 "simulated": words.figure(number(check.get("simulated")), 3),
                 "ratio": words.interval(_ratio(check), 3),
@@ -142,7 +143,7 @@ def data_section(evidence: Evidence) -> Section:
     kept, rows = data.get("kept"), data.get("rows")
     audit = data.get("audit")
     rejected = [
-        (str(r.get("table") or ""), str(r.get("column") or ""), words.count(r.get("count")), str(r.get("reason") or ""))
+        (text_of(r.get("table")), text_of(r.get("column")), words.count(r.get("count")), text_of(r.get("reason")))
         for r in sorted(mappings(data.get("rejected")), key=lambda r: -(number(r.get("count")) or 0))
     ]
     return {
@@ -179,7 +180,7 @@ def _audit_facts(audit: object) -> list[tuple[str, str]]:
         said = {True: "sends are as frequent as the logged probabilities claim",
                 False: "sends are NOT as frequent as the logged probabilities claim"}  # fmt: skip
         passed = _passed(check)
-        text = f"not tested: {check.get('note') or 'no reason given'}" if passed is None else said[passed]
+        text = f"not tested: {text_of(check.get('note')) or 'no reason given'}" if passed is None else said[passed]
         z = number(check.get("z"))
         facts.append(("Randomisation audit", text + ("" if z is None else f" (z = {words.figure(z, 1)})")))
     return facts
@@ -194,7 +195,7 @@ def _weekly(audit: object) -> list[Markup]:
         values = [number(week.get(key)) for week in weeks]
         if key != "week" and all(value is not None for value in values):
             series[key.replace("_", " ")] = [value for value in values if value is not None]
-    labels = [week.get("week", place + 1) for place, week in enumerate(weeks)]
+    labels = [text_of(week.get("week")) or str(place + 1) for place, week in enumerate(weeks)]
     return [Markup(figure) for figure in charts.weekly(series, labels)]
 
 
@@ -213,8 +214,8 @@ def again_section(evidence: Evidence) -> Section:
     return {
         "why_not": "" if manifest else evidence.missing.get("manifest", "manifest.json is empty"),
         "command": command or "",
-        "stages": [(str(s.get("name")), str(s.get("key"))) for s in mappings(manifest.get("stages"))],
-        "hashes": [(label, str(manifest[key])) for key, label in
-                   (("config", "settings"), ("code", "code"), ("data", "data")) if manifest.get(key)],
-        "versions": [f"{k} {v}" for k, v in versions.items()] if isinstance(versions, Mapping) else [],
+        "stages": [(text_of(s.get("name")), text_of(s.get("key"))) for s in mappings(manifest.get("stages"))],
+        "hashes": [(label, text_of(manifest[key])) for key, label in
+                   (("config", "settings"), ("code", "code"), ("data", "data")) if text_of(manifest.get(key))],
+        "versions": [f"{k} {text_of(v)}" for k, v in versions.items()] if isinstance(versions, Mapping) else [],
     }  # fmt: skip

@@ -26,6 +26,7 @@ from review.evidence import (
     dig,
     number,
     read_evidence,
+    text_of,
 )
 from review.grounds import again_section, data_section, gate_section, network_section
 
@@ -161,7 +162,7 @@ def _segments(does: Behaviour) -> list[Section]:
     most = max((rate for row in does.segments if (rate := number(row.get("sends_per_week"))) is not None), default=0.0)
     rows, before = [], ""
     for row in does.segments:
-        column, _, level = str(row.get("segment", "")).partition(" = ")
+        column, _, level = text_of(row.get("segment")).partition(" = ")
         rate = number(row.get("sends_per_week"))
         top_share = number(row.get("top_share"))
         rows.append(
@@ -172,7 +173,7 @@ def _segments(does: Behaviour) -> list[Section]:
                 "sends": words.figure(rate, 1),
                 "bar": round(100 * rate / most) if rate and most > 0 else 0,
                 "opt_outs": words.percent(number(row.get("opt_out_share"))),
-                "content": str(row.get("top_content") or words.DASH),
+                "content": text_of(row.get("top_content")) or words.DASH,
                 "share": "" if top_share is None or not row.get("top_content") else words.percent(top_share),
             }
         )
@@ -198,7 +199,7 @@ def _guardrails(evidence: Evidence, chosen: Candidate | None, does: Mapping[str,
             for rule, share in sorted(bound.items(), key=lambda item: -item[1])
         ],
         "why_not": "the run did not count which guardrails held sends back",
-        "mode": str(policy.get("mode") or (chosen.mode if chosen else "")),
+        "mode": text_of(policy.get("mode")) or (chosen.mode if chosen else ""),
         "exploration": words.percent(exploration) if exploration else "",
     }
 

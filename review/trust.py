@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from review import words
-from review.evidence import INCUMBENT, Behaviour, Candidate, Evidence, dig, number
+from review.evidence import INCUMBENT, Behaviour, Candidate, Evidence, dig, number, text_of
 
 OK, CAUTION, PROBLEM, UNKNOWN = "ok", "caution", "problem", "not evaluated"
 THIN_SHARE = 0.10
@@ -65,7 +65,7 @@ def checks(
 def _gate(evidence: Evidence) -> Check:
     short, name = "the market gate", "Does the simulated market give back the log?"
     verdict = evidence.part("gate").get("verdict") or dig(evidence.part("summary"), "market", "gate")
-    note = words.sentence(str(evidence.part("gate").get("note") or ""))
+    note = words.sentence(text_of(evidence.part("gate").get("note")))
     said = {
         "pass": (OK, note or "Yes, within the margin, in everything that was checked."),
         "warn": (CAUTION, note or "Not surely: see the market gate."),
@@ -182,7 +182,7 @@ def _randomisation(evidence: Evidence) -> Check:
             UNKNOWN, short, name, words.sentence(evidence.missing.get("data", "the log was not audited for it"))
         )
     if audit.get("passed") is None:
-        return Check(UNKNOWN, short, name, words.sentence(str(audit.get("note") or "not tested")))
+        return Check(UNKNOWN, short, name, words.sentence(text_of(audit.get("note")) or "not tested"))
     held = f"{words.count(audit.get('observed'))} sends, {words.count(audit.get('claimed'))} expected from the log"
     z = number(audit.get("z"))
     held += "" if z is None else f" (z = {words.figure(z, 1)})"

@@ -10,7 +10,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from review.evidence import INCUMBENT, Behaviour, Candidate, Offline, Range, dig, number
+from review.evidence import INCUMBENT, Behaviour, Candidate, Offline, Range, dig, number, text_of
 
 MINUS, DASH, NO_BREAK = "\u2212", "\u2013", "\u00a0"
 UNKNOWN = "not evaluated"
@@ -149,7 +149,7 @@ def guardrail_name(name: str) -> str:
 
 def unit(summary: Mapping[str, Any]) -> str:
     """What figures of worth count. Value and revenue are in the log's own currency."""
-    outcome = str(dig(summary, "objective", "outcome") or "value")
+    outcome = text_of(dig(summary, "objective", "outcome")) or "value"
     return UNITS.get(outcome, f"{outcome} per customer")
 
 
@@ -163,12 +163,13 @@ def horizon(summary: Mapping[str, Any], one_shot: bool) -> str:
 
 def rule(settings: object) -> str:
     """What the best rule says, from its settings."""
-    cap, daypart, content = dig(settings, "cap"), dig(settings, "daypart"), dig(settings, "content")
+    cap = number(dig(settings, "cap"))
+    daypart, content = text_of(dig(settings, "daypart")), text_of(dig(settings, "content"))
     if cap is None:
         return ""
-    time = "at any time of day" if daypart in {"any", None} else f"in the {daypart}"
-    what = "each customer's favourite" if content == "favourite" else f"{content}"
-    return f"at most {cap} a week, {time}, {what}"
+    time = "at any time of day" if daypart in {"any", ""} else f"in the {daypart}"
+    what = "each customer's favourite" if content == "favourite" else content
+    return ", ".join(part for part in (f"at most {cap:g} a week", time, what) if part)
 
 
 # Verdicts
@@ -231,13 +232,13 @@ def behaviour(name: str, does: Behaviour, before: Behaviour | None = None) -> st
 
 def whom(does: Behaviour) -> str:
     """Between which customers a policy differs most, by the column that tells most."""
-    first = str(does.segments[0].get("segment", "")) if does.segments else ""
+    first = text_of(does.segments[0].get("segment")) if does.segments else ""
     column, sign, _ = first.partition(" = ")
     rates = {
-        str(row["segment"]).partition(" = ")[2]: rate
+        text_of(row["segment"]).partition(" = ")[2]: rate
         for row in does.segments
         if sign
-        and str(row.get("segment", "")).startswith(f"{column} = ")
+        and text_of(row.get("segment")).startswith(f"{column} = ")
         and (rate := number(row.get("sends_per_week"))) is not None
     }
     if len(rates) < 2:

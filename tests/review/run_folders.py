@@ -1,0 +1,185 @@
+"""Run folders with known numbers, written by hand in the form in which the pipeline writes them."""
+
+from __future__ import annotations
+
+import copy
+import json
+from pathlib import Path
+from typing import Any
+
+Parts = dict[str, Any]
+
+
+def figure(value: float, half: float) -> dict[str, float]:
+    """A figure with a symmetric interval."""
+    return {"value": value, "low": value - half, "high": value + half}
+
+
+def worth(value: float, gain: float, over: float | None, half: float = 0.2) -> dict[str, Any]:
+    """A policy's block in one world."""
+    block: dict[str, Any] = {**figure(value, half), "difference": figure(gain, half if gain else 0.0)}
+    return block if over is None else block | {"over_best_rule": figure(over, half)}
+
+
+def estimate(value: float | None, gain: float, verdict: str, slots: int, refused: str | None = None) -> dict[str, Any]:
+    """What the log alone says."""
+    return {
+        "estimator": "DR",
+        "horizon_slots": slots,
+        **(dict.fromkeys(("value", "low", "high")) if value is None else figure(value, 0.01)),
+        "difference": None if value is None else figure(gain, 0.01),
+        "blend": 0.25,
+        "diagnostics": {"rows": 4000, "effective": 60.0, "effective_share": 0.015, "refused": refused},
+        "verdict": verdict,
+    }
+
+
+def does(sends: float, opt_outs: float) -> dict[str, Any]:
+    """What a policy does: evenings only, mostly `sale`."""
+    heat = [[0.0] * 8 for _ in range(7)]
+    for day in heat:
+        day[6] = 1 / 7
+    return {
+        "sends_per_week": sends,
+        "opt_out_share": opt_outs,
+        "opens_per_send": 0.2,
+        "heatmap": heat,
+        "hours": [f"{h:02d}-{h + 3:02d}" for h in range(0, 24, 3)],
+        "sends_histogram": {"edges": ["0", "1", "2", "3+"], "share": [0.1, 0.002, 0.398, 0.5]},
+        "contents": [{"content": "sale", "share": 0.7}, {"content": "news", "share": 0.3}],
+        "held_because": {"quiet_hours": 0.375, "cap_day": 0.125},
+        "thin_support_share": 0.04,
+        "segments": [
+            {"segment": "tier = gold", "customers": 900, "sends_per_week": 4.4, "opt_out_share": 0.01,
+             "top_content": "sale", "top_share": 0.8},
+            {"segment": "tier = new", "customers": 1090, "sends_per_week": 2.2, "opt_out_share": 0.05,
+             "top_content": "news", "top_share": 0.6},
+            {"segment": "tier = lone_platinum", "customers": 9, "sends_per_week": 93.7, "opt_out_share": 0.5,
+             "top_content": "news", "top_share": 0.9},
+        ],
+    }  # fmt: skip
+
+
+def head(rate: float) -> dict[str, Any]:
+    """One outcome of the network."""
+    bins = [
+        {"predicted": rate * f, "observed": rate * f * 1.1, "low": rate * f, "high": rate * f * 1.3, "count": 500.0}
+        for f in (0.5, 1.0, 1.5)
+    ]
+    return {
+        "base_rate": rate, "rows": 1500, "auc": 0.71, "log_loss": 0.2, "log_loss_constant": 0.25, "ece": 0.01,
+        "accuracy": 0.9, "precision": 0.3, "recall": 0.3, "f1": 0.3, "threshold": 0.2, "calibration_slope": 1.0,
+        "reliability": bins,
+    }  # fmt: skip
+
+
+def sequential() -> Parts:
+    """A finished run on a log of many slots: `ppo` is chosen and gains 3.25 a customer in the judging market."""
+    refused = "The 4,000 logged rows are worth only 60 for this policy."
+    policies = [
+        {"name": "incumbent", "kind": "incumbent", "mode": "sampled", "market": worth(13.5, 0.0, -2.0),
+         "judged": worth(12.75, 0.0, -2.0), "truth": None, "exploitation_gap": None, "offline": None,
+         "offline_reason": "it is what the log shows"},
+        {"name": "ppo", "kind": "agent", "mode": "sampled", "market": worth(17.5, 4.0, 2.0),
+         "judged": worth(16.0, 3.25, 1.25), "truth": None, "exploitation_gap": 0.1875,
+         "offline": estimate(None, 0.0, "cannot tell", 6, refused), "offline_reason": refused},
+        {"name": "never", "kind": "rule", "mode": "sampled", "market": worth(9.5, -4.0, -6.0),
+         "judged": worth(9.0, -3.75, -5.75), "truth": None, "exploitation_gap": None,
+         "offline": estimate(0.27, -0.17, "worse", 6), "offline_reason": "the first 6 slots only"},
+        {"name": "best_rule", "kind": "rule", "mode": "sampled", "market": worth(15.5, 2.0, None),
+         "judged": worth(14.75, 2.0, None), "truth": None, "exploitation_gap": 0.0, "offline": None,
+         "offline_reason": "not yet evaluated offline"},
+    ]  # fmt: skip
+    checks = [
+        {"name": "sends", "observed": 14.0, "simulated": 14.1, "ratio": 1.007, "low": 0.99, "high": 1.02,
+         "passed": True},
+        {"name": "opt-outs", "observed": 0.05, "simulated": 0.06, "ratio": 1.2, "low": 0.8, "high": 1.6,
+         "passed": None},
+    ]  # fmt: skip
+    return {
+        "summary.json": {
+            "objective": {"outcome": "value", "terminal": "zero"},
+            "horizon_days": 28,
+            "data": {"source": "log", "variant": None, "customers": 4000, "decisions": 672000,
+                     "first_day": "2025-03-03", "last_day": "2025-03-30", "holds": "logged", "randomised": True,
+                     "action_prob": "logged"},
+            "propensity": {},
+            "market": {"gate": "warn", "replay": {}},
+            "policies": policies,
+            "arms": [],
+            "chosen": "ppo",
+            "recommended": True,
+            "reason": "ppo earned most in a simulated market of customers that it had never met: +3.25 a customer.",
+        },
+        "data/report.json": {
+            "rows": {"users": 4000, "contents": 2, "decisions": 672000},
+            "kept": {"users": 4000, "contents": 2, "decisions": 671990},
+            "warnings": ["users: no consent_push column; consent is taken as given"],
+            "rejected": [{"table": "decisions", "column": "value", "count": 10, "reason": "not a number"}],
+            "preparation": ["contents.channel: constant or empty, left out"],
+            "audit": {
+                "send_share": 0.085, "action_prob_known": 1.0, "unlabelled_share": 0.0,
+                "randomisation": {"claimed": 57100.0, "observed": 57000, "z": -0.4, "p_value": 0.69, "passed": True},
+                "weeks": [{"week": w, "send_share": 0.08, "opened": 0.015} for w in (1, 2, 3)],
+            },
+        },
+        "propensity/metrics.json": {
+            "heads": {"purchased": head(0.01), "opened": head(0.2)},
+            "value": {"mean_predicted": 44.5, "mean_observed": 45.25, "rmse": 20.0, "by_content": [
+                {"content": "hold", "predicted": 0.1, "observed": 0.12, "count": 1000.0},
+                {"content": "sale", "predicted": 0.3, "observed": 0.25, "count": 400.0}]},
+        },
+        "market/gate.json": {"verdict": "warn", "margin": 0.1, "note": "Too uncertain to tell: opt-outs.",
+                             "checks": checks},
+        "evaluation/behaviour.json": {"customers": 2000, "where": "the judging world",
+                                      "policies": {"incumbent": does(3.5, 0.06), "ppo": does(4.25, 0.04)}},
+        "manifest.json": {"config": "c0ffee", "code": "beef", "versions": {"numpy": "2.0"},
+                          "stages": [{"name": "data", "key": "abc"}]},
+        "policy/policy.json": {"name": "ppo", "mode": "sampled", "exploration": 0.02, "guardrails": {
+            "quiet_from": 21, "quiet_until": 8, "max_per_day": 1, "max_per_week": 5, "holdout": 0.05}},
+        "agents/best_rule/policy/policy.json": {"chooser": {"settings": {
+            "cap": 4, "daypart": "evening", "content": "favourite"}}},
+    }  # fmt: skip
+
+
+def one_shot() -> Parts:
+    """A finished run on a randomised campaign of one decision a customer; `linucb` cannot be told from a rule."""
+    parts = sequential()
+    chosen = estimate(0.186, 0.04, "better", 1)
+    chosen["against"] = {"mail to all": {**figure(0.002, 0.005), "verdict": "cannot tell"}}
+    base = {"market": None, "judged": None, "truth": None, "exploitation_gap": None, "mode": "sampled"}
+    parts["summary.json"] |= {
+        "objective": {"outcome": "visited", "terminal": "zero"}, "horizon_days": 1, "market": None,
+        "policies": [
+            {**base, "name": "incumbent", "kind": "incumbent", "offline": None, "offline_reason": "the log shows it"},
+            {**base, "name": "linucb", "kind": "agent", "offline": chosen},
+            {**base, "name": "mail to all", "kind": "rule", "offline": estimate(0.1845, 0.0385, "better", 1)},
+        ],
+        "arms": [{"content": "hold", "customers": 300, **figure(0.1, 0.01)},
+                 {"content": "mail", "customers": 310, **figure(0.18, 0.01)},
+                 {"content": "rare", "customers": 7, **figure(0.77, 0.4)}],
+        "chosen": "linucb", "reason": "linucb has the highest doubly robust estimate.",
+    }  # fmt: skip
+    parts["evaluation/behaviour.json"] = {"policies": {}, "customers": 2000}
+    del parts["market/gate.json"], parts["agents/best_rule/policy/policy.json"]
+    return parts
+
+
+def write_run(folder: Path, parts: Parts, overrides: str = "- debug=fast\n") -> Path:
+    """Writes a run folder; NaN and infinity are written as Python writes them."""
+    for name, content in parts.items():
+        file = folder / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(json.dumps(content), encoding="utf-8")
+    (folder / ".hydra").mkdir(parents=True, exist_ok=True)
+    (folder / ".hydra" / "overrides.yaml").write_text(overrides, encoding="utf-8")
+    return folder
+
+
+def renamed(content: Any, old: str, new: str) -> Any:
+    """The same content with a name changed wherever it stands alone, as a key or a value."""
+    if isinstance(content, dict):
+        return {new if key == old else key: renamed(value, old, new) for key, value in content.items()}
+    if isinstance(content, list):
+        return [renamed(value, old, new) for value in content]
+    return new if content == old else copy.deepcopy(content)
