@@ -312,9 +312,12 @@ def _frequency(block: object, customers: float | None) -> dict[str, float | None
         labels = [_plain(edge) for edge in edges]
     else:
         return {}
+    found = [share for entry in shares if (share := number(entry)) is not None]
+    if len(found) < len(labels):
+        return {}
     bars: dict[str, float | None] = {}
-    for label, share in zip(labels, map(number, shares), strict=True):
-        few = share is not None and customers is not None and 0 < round(share * customers) < LEAST_CUSTOMERS
+    for label, share in zip(labels, found, strict=True):
+        few = customers is not None and 0 < round(share * customers) < LEAST_CUSTOMERS
         bars[label] = None if few else share
     return bars
 
