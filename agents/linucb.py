@@ -82,27 +82,26 @@ def train_linucb(
     """
     episodes = Episodes(market, objective, settings.rows, seed)
     window = max(1, settings.window_hours // market.clock.slot_hours)
-    learner: LinUCB | None = None
-    pending: deque[tuple[Tensor, Tensor]] = deque()
+    learner = LinUCB(bandit_features(episodes.seen).shape[2], settings)
+    chooser = learner.chooser()
+    pending: deque[tuple[Tensor, Tensor, Tensor]] = deque()
     for slot in range(settings.slots):
         features = bandit_features(episodes.seen)
-        if learner is None:
-            learner = LinUCB(features.shape[2], settings)
-        chooser = learner.chooser() if slot % window == 0 else chooser  # noqa: F821 - set in slot 0
+        if slot % window == 0:
+            chooser = learner.chooser()
         scores = chooser.scores(features).masked_fill(~episodes.masks(), -torch.inf)
         decision = scores.argmax(dim=1)
         taken = features.gather(1, decision.view(-1, 1, 1).expand(-1, 1, features.shape[2])).squeeze(1)
         _, transition = episodes.step(decision)
-        pending.append((taken, torch.zeros(settings.rows)))
-        for _, earned in pending:
-            earned += transition.reward
+        pending.append((taken, torch.zeros(settings.rows), torch.ones(settings.rows)))
+        for _, earned, _ in pending:
+            earned.add_(transition.reward)
         if len(pending) == window:
             learner.update(*pending.popleft())
         if bool(transition.done.any()):
             # A window must not run into the next customer's episode: those rows are dropped.
-            keep = ~transition.done
-            pending = deque((rows * keep.unsqueeze(1), earned * keep) for rows, earned in pending)
+            kept = (~transition.done).float()
+            pending = deque((rows, earned, weight * kept) for rows, earned, weight in pending)
         if progress is not None:
             progress(slot + 1)
-    assert learner is not None
     return learner.chooser(alpha=0.0)

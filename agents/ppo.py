@@ -31,6 +31,9 @@ from policies.chooser import sample
 class DevicePPO(MaskablePPO):
     """MaskablePPO over an `Episodes` batch; see the module."""
 
+    policy: TowerPolicy
+    rollout_buffer: TensorRolloutBuffer  # type: ignore[assignment] # it offers what SB3's `train` reads
+
     def __init__(self, env: MarketVecEnv, settings: PPOSettings, seed: int, **kwargs: Any) -> None:
         self.settings = settings
         self.reward_scale = 0.0
@@ -88,7 +91,7 @@ class DevicePPO(MaskablePPO):
         return env.episodes
 
     @torch.no_grad()
-    def collect_rollouts(  # type: ignore[override]
+    def collect_rollouts(
         self,
         env: Any,
         callback: Any,
@@ -224,7 +227,7 @@ def _reward_scale(rewards: Tensor, gamma: float) -> float:
     """Brings returns to order 1, so that value and policy gradients share one clipping norm."""
     horizon = 1.0 / (1.0 - gamma)
     typical = max(float(rewards.mean().abs()) * horizon, float(rewards.std()) * horizon**0.5, 1e-8)
-    return 1.0 / typical
+    return float(1.0 / typical)
 
 
 def _actor_on_cpu(learner: DevicePPO) -> Actor:

@@ -79,9 +79,10 @@ class TowerPolicy(MaskableActorCriticPolicy):
         if masks is not None:
             allowed = torch.as_tensor(masks, dtype=torch.bool, device=logits.device).view_as(logits)
             logits = logits.masked_fill(~allowed, -1e9)
-        return logits.log_softmax(dim=1)
+        log_probs: Tensor = logits.log_softmax(dim=1)
+        return log_probs
 
-    def predict_values(self, obs: Tensor) -> Tensor:
+    def predict_values(self, obs: Tensor) -> Tensor:  # type: ignore[override] # observations are never dicts here
         """Value of each observation vector. Shape [B, 1]."""
         customers, state, remaining, candidates = self._split(obs)
         pooled = torch.cat([candidates.mean(1), candidates.amax(1), candidates.amin(1)], dim=1)
@@ -93,10 +94,7 @@ class TowerPolicy(MaskableActorCriticPolicy):
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Decisions [B], values [B, 1] and log-probabilities [B]."""
         log_probs = self.log_probabilities(obs, action_masks)
-        if deterministic:
-            actions = log_probs.argmax(dim=1)
-        else:
-            actions = torch.multinomial(log_probs.exp(), 1).squeeze(1)
+        actions = log_probs.argmax(dim=1) if deterministic else torch.multinomial(log_probs.exp(), 1).squeeze(1)
         return actions, self.predict_values(obs), log_probs.gather(1, actions.unsqueeze(1)).squeeze(1)
 
     def evaluate_actions(
@@ -107,7 +105,9 @@ class TowerPolicy(MaskableActorCriticPolicy):
         entropy = -(log_probs.exp() * log_probs.clamp(min=-1e6)).sum(dim=1)
         return self.predict_values(obs), log_probs.gather(1, actions.view(-1, 1)).squeeze(1), entropy
 
-    def _predict(self, observation: Tensor, deterministic: bool = False, action_masks: Any = None) -> Tensor:
+    def _predict(  # type: ignore[override] # observations are never dicts here
+        self, observation: Tensor, deterministic: bool = False, action_masks: Any = None
+    ) -> Tensor:
         return self.forward(observation, deterministic, action_masks)[0]
 
     def set_training_mode(self, mode: bool) -> None:

@@ -9,8 +9,6 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import torch
-from propensity.model import PropensityModel
-from propensity.response import NOISE_COLUMNS, draw
 from torch import Tensor
 
 from campaigns import history as past
@@ -20,6 +18,8 @@ from campaigns.guardrails import Guardrails
 from campaigns.history import HOLD, History
 from campaigns.observation import Calendar, Observation, make_calendar, observe
 from envs.world import Outcome, happenings
+from propensity.model import PropensityModel
+from propensity.response import NOISE_COLUMNS, draw
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,8 @@ class Market:
         guardrails: what a policy may do here, already narrowed by what the log supports.
         first_slot: slot in which an episode starts.
         calendar: the customers' clocks from `first_slot` on.
-        pessimism: lambda, by which E[value] is lowered in units of its spread across members; 0 in worlds that judge.
+        pessimism: lambda: expectations (not draws) are worse by this many standard deviations between members:
+            opt-outs more likely, everything else less; 0 in worlds that judge.
         start: histories of the pool's customers at an episode's start; nothing known by default.
     """
 
@@ -156,11 +157,34 @@ class Market:
             response.purchase,
             response.unsubscribe,
         )
+        if self.pessimism:
+            outcome = self._doubted(outcome, state, seen, content, sent)
         history = past.record_decision(state.history, decision, state.slot, seen.daypart, self.catalogue)
         history = past.record_happenings(
             history, happenings(outcome, decision), state.slot, seen.daypart, self.catalogue
         )
         return replace(state, history=history, slot=state.slot + 1), outcome
+
+    def _doubted(
+        self, outcome: Outcome, state: MarketState, seen: Observation, content: Tensor, sent: Tensor
+    ) -> Outcome:
+        """The outcome with expectations lowered by `pessimism` times the members' standard deviation."""
+        members = self.model.respond_members(
+            state.population.features, seen.state, self.catalogue.features[content], seen.candidate(content), sent
+        )
+
+        def doubt(expected: Tensor, answers: Tensor, sign: float = -1.0) -> Tensor:
+            return expected + sign * self.pessimism * answers.std(dim=1, correction=0)
+
+        return replace(
+            outcome,
+            expected_value=doubt(outcome.expected_value, members.expected_value),
+            expected_opened=doubt(outcome.expected_opened, members.opened).clamp(min=0.0),
+            expected_clicked=doubt(outcome.expected_clicked, members.clicked).clamp(min=0.0),
+            expected_visited=doubt(outcome.expected_visited, members.visited).clamp(min=0.0),
+            expected_purchased=doubt(outcome.expected_purchased, members.purchase).clamp(min=0.0),
+            expected_unsubscribed=doubt(outcome.expected_unsubscribed, members.unsubscribe, 1.0).clamp(max=1.0),
+        )
 
 
 def make_market(

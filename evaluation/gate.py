@@ -11,9 +11,9 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
-from campaigns.grid import DecisionGrid
 
 from campaigns.audience import Catalogue
+from campaigns.grid import DecisionGrid
 from campaigns.history import ABSENT, HOLD
 from evaluation.rollout import Rollout
 
@@ -101,7 +101,7 @@ def market_gate(
     expected = {"sends": float(simulated.sends.mean())}
     for name, column in OUTCOMES.items():
         if column in grid.outcomes:
-            observed[name] = np.nansum(grid.outcomes[column], axis=1, dtype=np.float64)
+            observed[name] = np.nan_to_num(grid.outcomes[column].astype(np.float64)).sum(axis=1)
             expected[name] = simulated.expected[column] / len(simulated.value)
     marginals = list(observed)
     for index in range(len(catalogue)):

@@ -138,7 +138,7 @@ def evaluate_offline(slots: LoggedSlots, settings: OfflineSettings, seed: int) -
         )
         estimates[name] = Contributions(value, np.ones(len(customer)))
     result = bootstrap(estimates, customer, settings.draws, settings.level, seed)
-    report = {}
+    report: dict[str, dict[str, Any]] = {}
     for name in slots.target:
         diagnostics = diagnose_weights(weights[name])
         difference = result.difference(name, "incumbent")
@@ -166,7 +166,7 @@ def _one_step(slots: LoggedSlots, settings: OfflineSettings, seed: int) -> dict[
         for estimator in estimators:
             estimates[f"{estimator.name} {name}"] = estimator.contributions(logged, target[use, 0], predicted)
     result = bootstrap(estimates, logged.customer, settings.draws, settings.level, seed)
-    report = {}
+    report: dict[str, dict[str, Any]] = {}
     for name, target in slots.target.items():
         chosen = f"DR {name}"
         diagnostics = diagnose(logged, target[use, 0])

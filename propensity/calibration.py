@@ -114,10 +114,10 @@ def platt(logit: Tensor, outcome: Tensor, weight: Tensor) -> tuple[float, float]
         calibrated = (1.0 + parameters[0]) * (logit - centre) + centre + parameters[1]
         loss = (weight * F.binary_cross_entropy_with_logits(calibrated, outcome, reduction="none")).sum()
         loss = loss + 0.5 * PRIOR_EVENTS * parameters.square().sum()
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         return loss
 
-    optimizer.step(closure)  # type: ignore[no-untyped-call]
+    optimizer.step(closure)
     change, shift = (float(p) for p in parameters.detach())
     return 1.0 + change, float(shift - change * centre)
 

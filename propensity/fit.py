@@ -150,7 +150,7 @@ def fit_network(
             outputs = _outputs(network, tables, population, batch)
             losses = _losses(outputs, tables, batch, bootstrap[tables.customers[batch]])
             total = torch.stack(list(losses.values())).sum()
-            total.backward()  # type: ignore[no-untyped-call]
+            total.backward()
             nn.utils.clip_grad_norm_(network.parameters(), 1.0)
             optimizer.step()
             schedule.step()

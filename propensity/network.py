@@ -90,12 +90,11 @@ class Trunk(nn.Module):
         Returns:
             Shape [N, H], or [N, k, H] for all members.
         """
-        if member is None:
-            pick = lambda table: table.unsqueeze(0)  # noqa: E731
-            hidden = projected.unsqueeze(1)
-        else:
-            pick = lambda table: table[member]  # noqa: E731
-            hidden = projected
+
+        def pick(table: Tensor) -> Tensor:
+            return table.unsqueeze(0) if member is None else table[member]
+
+        hidden = projected.unsqueeze(1) if member is None else projected
         hidden = torch.relu(pick(self.scale[0]) * hidden + pick(self.shift[0]))
         hidden = torch.relu(pick(self.scale[1]) * self.second(hidden) + pick(self.shift[1]))
         outputs: Tensor = self.head(hidden * pick(self.head_scale)) + pick(self.head_shift)

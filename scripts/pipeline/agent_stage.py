@@ -72,7 +72,7 @@ def _learn(
         if name == "linucb":
             return _linucb_from_log(study, guardrails, half)
         raise AssertionError(f"{name} needs a sequential log")  # run_pipeline leaves it out
-    market = world(study, network, half, guardrails)
+    market = world(study, network, half, guardrails, pessimism=config.market.pessimism)
     if name == "linucb":
         slots = config.agent.linucb.slots
         return train_linucb(

@@ -118,13 +118,15 @@ def serving_guardrails(study: Study, incumbent: Stage) -> Guardrails:
     return narrowed(study.config.guardrails, support_of(incumbent))
 
 
-def world(study: Study, network: Stage, half: str, guardrails: Guardrails, slots: int | None = None) -> Market:
-    """The market of one half's network and customers, or of all."""
+def world(
+    study: Study, network: Stage, half: str, guardrails: Guardrails, slots: int | None = None, pessimism: float = 0.0
+) -> Market:
+    """The market of one half's network and customers, or of all; pessimistic where agents train in it."""
     horizon = study.objective.horizon_days * study.log.clock.slots_per_day if slots is None else slots
     pool = study.population
     if half != "all":
         pool = pool.take(torch.from_numpy(study.halves[half]))
     return make_market(
         load_model(network.folder), pool, study.catalogue, study.log.clock, guardrails, study.grid.first_slot, horizon,
-        study.config.market.pessimism if half != JUDGE else 0.0,
+        pessimism,
     )  # fmt: skip

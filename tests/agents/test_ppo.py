@@ -1,0 +1,115 @@
+"""PPO on the device: masks bind, rollouts agree with the policy, a checkpoint goes on bit for bit, and it learns."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from sb3_contrib import MaskablePPO
+from stable_baselines3.common.logger import Logger
+
+from agents.ppo import DevicePPO, train_ppo
+from agents.ppo_settings import PPOSettings
+from agents.vec_env import MarketVecEnv
+from campaigns.guardrails import NO_GUARDRAILS, Guardrails
+from campaigns.objective import Objective
+from envs.episodes import Episodes
+from evaluation.rollout import rollout
+from policies.chooser import Chooser
+from policies.rules import CapDaypartContent, Never
+from tests.worlds import small_market, small_world
+
+TINY = PPOSettings(steps=64 * 8 * 6, rows=64, rollout_slots=8, batch_size=128, epochs=2, width=16, checkpoint_updates=3)
+
+
+def weights(chooser: Chooser) -> torch.Tensor:
+    """All weights of an actor in one vector."""
+    return torch.cat([value.flatten() for value in chooser.tensors().values()])
+
+
+def test_rollouts_hold_what_the_policy_did_and_never_a_forbidden_decision() -> None:
+    episodes = Episodes(small_market(), small_world().objective, 64, seed=1)
+    learner = DevicePPO(MarketVecEnv(episodes), TINY, seed=1)
+    learner.set_logger(Logger(None, []))
+    _, callback = learner._setup_learn(10_000, None)
+    assert learner.collect_rollouts(learner.env, callback, learner.rollout_buffer, learner.n_steps)
+    buffer = learner.rollout_buffer
+    assert bool(buffer.masks.gather(2, buffer.actions.unsqueeze(2)).all())
+    with torch.no_grad():
+        values, log_probs, _ = learner.policy.evaluate_actions(
+            buffer.observations.flatten(0, 1), buffer.actions.flatten(), buffer.masks.flatten(0, 1)
+        )
+    torch.testing.assert_close(log_probs, buffer.log_probs.flatten(), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(values.squeeze(1), buffer.values_.flatten(), rtol=1e-4, atol=1e-5)
+    assert learner.num_timesteps == 64 * 8
+
+
+def test_the_same_seed_trains_the_same_actor_and_another_seed_another() -> None:
+    first, second, other = (train_ppo(small_market(), small_world().objective, TINY, seed) for seed in (3, 3, 4))
+    assert torch.equal(weights(first), weights(second))
+    assert not torch.equal(weights(first), weights(other))
+
+
+def test_training_that_stopped_after_a_checkpoint_ends_in_the_same_actor(tmp_path: Path) -> None:
+    class Stop(Exception):
+        pass
+
+    def stop_late(done: int) -> None:
+        if done >= 5 * 64 * 8:
+            raise Stop
+
+    market, objective, file = small_market(), small_world().objective, tmp_path / "checkpoint.pt"
+    with pytest.raises(Stop):
+        train_ppo(market, objective, TINY, seed=2, checkpoint=file, progress=stop_late)
+    resumed: list[int] = []
+    second = train_ppo(market, objective, TINY, seed=2, checkpoint=file, on_resume=resumed.append)
+    assert resumed == [3 * 64 * 8]
+    assert torch.equal(weights(second), weights(train_ppo(market, objective, TINY, seed=2)))
+
+
+def test_where_everything_is_forbidden_training_holds() -> None:
+    market = small_market(Guardrails(quiet_from=0, quiet_until=24, holdout=0.0))
+    chooser = train_ppo(market, Objective(horizon_days=2), TINY, seed=0)
+    chances = chooser.probabilities(market.observe(market.begin(torch.arange(20), torch.Generator())))
+    assert torch.equal(chances[:, 0], torch.ones(20))
+
+
+def test_stock_maskable_ppo_trains_through_the_numpy_face() -> None:
+    env = MarketVecEnv(Episodes(small_market(), Objective(horizon_days=2), 8, seed=0))
+    learner = MaskablePPO("MlpPolicy", env, n_steps=16, batch_size=64, n_epochs=1, seed=0, device="cpu")
+    learner.learn(8 * 16 * 2)
+    observation = env.reset()
+    actions, _ = learner.predict(observation, action_masks=env.episodes.masks().numpy())
+    assert bool(env.episodes.masks().gather(1, torch.as_tensor(actions).unsqueeze(1)).all())
+
+
+def test_ppo_finds_the_one_content_that_pays() -> None:
+    class Serves:
+        def __init__(self, chooser: Chooser) -> None:
+            self.probabilities_of = chooser.probabilities
+
+    market = small_market(NO_GUARDRAILS)
+    names = [str(i) for i in market.catalogue.ids]
+    cost = torch.full((len(names),), 0.1)
+    cost[names.index("home_ideas")] = -1.0  # a sponsor pays for it
+    market = replace(market, catalogue=replace(market.catalogue, cost=cost))
+    objective = Objective(horizon_days=2, unsubscribe_cost=0.0)
+    settings = PPOSettings(
+        steps=128 * 12 * 30,
+        rows=128,
+        rollout_slots=12,
+        batch_size=256,
+        epochs=6,
+        learning_rate=3e-3,
+        width=32,
+        gamma=0.9,
+    )
+
+    def worth(chooser: Chooser) -> float:
+        return float(rollout(market, Serves(chooser), objective, 300, seed=9).value.mean())
+
+    best, idle = worth(CapDaypartContent(16, "any", "home_ideas")), worth(Never())
+    learned = worth(train_ppo(market, objective, settings, seed=0))
+    assert (learned - idle) / (best - idle) > 0.9
