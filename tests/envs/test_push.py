@@ -58,7 +58,7 @@ def test_the_vector_environment_keeps_the_final_observation() -> None:
     env = PushVectorEnv(small_market(), Objective(horizon_days=1), num_envs=5)
     env.reset(seed=1)
     for _ in range(5):
-        before, _, terminated, _, info = env.step(np.zeros(5, dtype=np.int64))
+        _, _, terminated, _, info = env.step(np.zeros(5, dtype=np.int64))
         assert not terminated.any()
         assert "final_obs" not in info
     after, _, terminated, truncated, info = env.step(np.zeros(5, dtype=np.int64))
