@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from campaigns.ranges import check_range
+
 
 @dataclass(frozen=True)
 class LinUCBSettings:
@@ -23,3 +25,9 @@ class LinUCBSettings:
     rows: int = 512
     slots: int = 336
     window_hours: int = 24
+
+    def __post_init__(self) -> None:
+        check_range("agent.linucb.alpha", self.alpha, at_least=0)
+        check_range("agent.linucb.ridge", self.ridge, above=0)
+        for setting in ("rows", "slots", "window_hours"):
+            check_range(f"agent.linucb.{setting}", getattr(self, setting), at_least=1)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from campaigns.ranges import check_range
+
 
 @dataclass(frozen=True)
 class PPOSettings:
@@ -38,3 +40,13 @@ class PPOSettings:
     width: int = 64
     expected_reward: bool = True
     checkpoint_updates: int = 10
+
+    def __post_init__(self) -> None:
+        counts = ("steps", "rows", "rollout_slots", "batch_size", "epochs", "width", "checkpoint_updates")
+        for setting in counts:
+            check_range(f"agent.ppo.{setting}", getattr(self, setting), at_least=1)
+        check_range("agent.ppo.learning_rate", self.learning_rate, above=0, at_most=1)
+        for setting in ("gamma", "gae_lambda"):
+            check_range(f"agent.ppo.{setting}", getattr(self, setting), at_least=0, at_most=1)
+        check_range("agent.ppo.clip_range", self.clip_range, above=0, below=1)
+        check_range("agent.ppo.entropy", self.entropy, at_least=0)

@@ -37,9 +37,10 @@ def check_range(
     if fine:
         return
     bounds = [
-        f"{words} {bound:g}"
+        f"{words} {bound:{',' if bound >= 1e4 else 'g'}}"
         for words, bound in (("at least", at_least), ("more than", above), ("at most", at_most), ("less than", below))
         if bound is not None
     ]
-    allowed = " and ".join(bounds) or "a finite number"
-    raise CampaignError(f"{setting}={value}: must be {allowed}{' ' + unit if unit else ''}.")
+    if not math.isfinite(value):
+        bounds = ["a finite number", *bounds]
+    raise CampaignError(f"{setting}={value}: must be {' and '.join(bounds)}{' ' + unit if unit else ''}.")

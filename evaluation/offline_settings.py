@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from campaigns.ranges import check_range
+
 
 @dataclass(frozen=True)
 class OfflineSettings:
@@ -18,3 +20,8 @@ class OfflineSettings:
     first_slots: int = 6
     draws: int = 1000
     level: float = 0.95
+
+    def __post_init__(self) -> None:
+        check_range("evaluation.first_slots", self.first_slots, at_least=1)
+        check_range("evaluation.draws", self.draws, at_least=100, at_most=1_000_000, unit="bootstrap draws")
+        check_range("evaluation.level", self.level, at_least=0.5, below=1)

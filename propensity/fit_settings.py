@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from campaigns.ranges import check_range
+
 
 @dataclass(frozen=True)
 class FitSettings:
@@ -30,3 +32,11 @@ class FitSettings:
     patience: int = 3
     validation_share: float = 0.15
     hold_share: float = 0.1
+
+    def __post_init__(self) -> None:
+        for setting in ("members", "width", "epochs", "batch_size", "patience"):
+            check_range(f"propensity.{setting}", getattr(self, setting), at_least=1)
+        check_range("propensity.learning_rate", self.learning_rate, above=0, at_most=1)
+        check_range("propensity.weight_decay", self.weight_decay, at_least=0)
+        check_range("propensity.validation_share", self.validation_share, above=0, below=1, unit="(of the customers)")
+        check_range("propensity.hold_share", self.hold_share, above=0, at_most=1, unit="(of the uneventful holds)")

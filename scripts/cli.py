@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 EXIT_BAD_INPUT, EXIT_REFUSED, EXIT_INTERRUPTED = 2, 3, 130
+OPTIONAL_GROUPS = ("experiment", "debug")
 
 
 def launch(task: Callable[[Any, Path], None], goes_on: bool = False) -> None:
@@ -40,7 +41,18 @@ def launch(task: Callable[[Any, Path], None], goes_on: bool = False) -> None:
     def under_hydra(config: DictConfig) -> None:
         logging.getLogger("campaign").setLevel(logging.INFO)
         run_folder = Path(HydraConfig.get().runtime.output_dir)
-        task(settings_from(config), run_folder)
+        try:
+            _refuse_unknown(config, dict(HydraConfig.get().runtime.choices))
+            settings = settings_from(config)
+            check_ranges(settings)
+            task(settings, run_folder)
+        # Left from in here, since Hydra would print its own words about an exception first.
+        except CampaignError as error:
+            _leave(str(error), EXIT_BAD_INPUT)
+        except MarketRefused as refusal:
+            _leave(str(refusal), EXIT_REFUSED)
+        except OmegaConfBaseException as error:
+            _leave(_with_nearest(error), EXIT_BAD_INPUT)
 
     under_hydra.__module__ = Path(sys.argv[0]).stem  # names the job, and so its log file
     try:
@@ -49,13 +61,73 @@ def launch(task: Callable[[Any, Path], None], goes_on: bool = False) -> None:
         hydra.main(version_base="1.3", config_path=str(folder), config_name="config")(under_hydra)()
     except CampaignError as error:
         _leave(str(error), EXIT_BAD_INPUT)
-    except MarketRefused as refusal:
-        _leave(str(refusal), EXIT_REFUSED)
     except KeyboardInterrupt:
-        _leave("interrupted; run again with the same hydra.run.dir to go on after the last finished stage", 130)
+        _leave(
+            "interrupted; run again with the same hydra.run.dir to go on after the last finished stage",
+            EXIT_INTERRUPTED,
+        )
     except (HydraException, OmegaConfBaseException) as error:
         cause = error.__cause__ if isinstance(error.__cause__, CampaignError) else None
         _leave(str(cause) if cause else _with_nearest(error), EXIT_BAD_INPUT)
+
+
+def _refuse_unknown(config: Any, choices: dict[str, str | None]) -> None:
+    """Refuses what nothing would read: keys that `+key=value` added, and options that are not there.
+
+    Args:
+        config: as Hydra composed it.
+        choices: the option of each group; Hydra passes over a missing one of `experiment` and `debug`.
+    Raises:
+        CampaignError: naming the key or option and the nearest right one.
+    """
+    from omegaconf import OmegaConf
+
+    from campaigns.errors import CampaignError
+
+    known = set(known_keys())
+    for group in OPTIONAL_GROUPS:
+        option = choices.get(group)
+        if option is not None and f"{group}/{option}" not in known:
+            there = ", ".join(sorted(name.split("/")[1] for name in known if name.startswith(f"{group}/")))
+            raise CampaignError(
+                f"setting: {group}={option}: there is no such option; it may be {there}.{_nearest(f'{group}/{option}')}"
+            )
+    groups = {key.split(".")[0] for key in known if "." in key}
+    for group, inner in OmegaConf.to_container(config, resolve=False).items():
+        if group not in known:
+            raise CampaignError(f"setting: {group} is no known key.{_nearest(str(group))}")
+        for key in inner if group in groups and isinstance(inner, dict) else ():
+            name = f"{group}.{key}"
+            if name not in known:
+                raise CampaignError(f"setting: {name} is no known key.{_nearest(name)}")
+
+
+def check_ranges(config: Any) -> None:
+    """Checks the numbers that no part checks for itself.
+
+    Args:
+        config: a `conf.schema.RunConfig`.
+    Raises:
+        CampaignError: naming the setting, what was got and what it may be.
+    """
+    from campaigns.errors import CampaignError
+    from campaigns.ranges import check_range
+
+    check_range("seed", config.seed, at_least=0, at_most=2**31 - 1)
+    check_range("market.pessimism", config.market.pessimism, at_least=0)
+    check_range("market.margin", config.market.margin, above=0, below=1)
+    check_range("market.judge_customers", config.market.judge_customers, at_least=1, unit="customers")
+    check_range("data.attribution_hours", config.data.attribution_hours, above=0, unit="hours")
+    check_range(
+        "data.max_rejected", config.data.max_rejected, at_least=0, at_most=1, unit="(a share of a table's rows)"
+    )
+    if config.data.source == "reference":
+        check_range("data.customers", config.data.customers, at_least=1, unit="customers")
+        check_range("data.days", config.data.days, at_least=1, at_most=3660, unit="days")
+    setting, names = ("panel", config.panel) if config.panel is not None else ("agent.names", config.agent.names)
+    for name in names:
+        if names.count(name) > 1:
+            raise CampaignError(f"{setting}: {name} is there more than once.")
 
 
 def _continued(arguments: list[str]) -> list[str]:
@@ -94,17 +166,27 @@ def _with_nearest(error: Exception) -> str:
     text = re.sub(
         r"\s*(full_key|reference_type|object_type)[:=].*?(?=(\s(full_key|reference_type|object_type)[:=])|$)", "", text
     )
+    text = re.sub(r"\s*Config search path:.*$|\s*See https://hydra\S+.*$", "", text)
+    text = re.sub(r"(\w)\s+Available options", r"\1. Available options", text).replace("' Available", "'. Available")
+    text = text.replace(" schema", "") if "Available options" in text else text
+    text = re.sub(r"\s*To append to your config use \+[^:]*(?=: )", "", text)  # nothing would read it
+    if "is not a ListConfig" in text:
+        text = text.rstrip(".") + "; write a list, such as panel=[ppo,linucb]."
     wanted = re.findall(r"[Kk]ey '([^']+)'|override '([^']+)'|find '([^']+)'", text)
-    hints = []
-    for name in {part for match in wanted for part in match if part}:
-        near = difflib.get_close_matches(name.split("=")[0], known_keys(), n=1, cutoff=0.6)
-        short = difflib.get_close_matches(
-            name.split(".")[-1], [k.split(".")[-1] for k in known_keys()], n=1, cutoff=0.6
-        )
-        guess = near or [k for k in known_keys() if short and k.split(".")[-1] == short[0]][:1]
-        if guess and guess[0] != name:
-            hints.append(f"did you mean {guess[0]!r}?")
-    return " ".join([f"setting: {text}", *hints])
+    names = {part for match in wanted for part in match if part}
+    hints = sorted({hint for hint in map(_nearest, names) if hint})
+    return f"setting: {text}" + ("." if hints and not text.endswith(".") else "") + "".join(hints)
+
+
+def _nearest(name: str) -> str:
+    """A question with the nearest right key or group option, or nothing."""
+    name = name.split("=", maxsplit=1)[0]
+    known = known_keys()
+    near = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
+    if not near:
+        short = difflib.get_close_matches(name.split(".")[-1], [k.split(".")[-1] for k in known], n=1, cutoff=0.6)
+        near = [k for k in known if short and k.split(".")[-1] == short[0]][:1]
+    return f" Did you mean {near[0]!r}?" if near and near[0] != name else ""
 
 
 def known_keys() -> list[str]:
@@ -113,7 +195,7 @@ def known_keys() -> list[str]:
 
     from conf.schema import GROUPS, RunConfig
 
-    keys = [f.name for f in fields(RunConfig)]
+    keys = [f.name for f in fields(RunConfig)] + list(OPTIONAL_GROUPS)
     for group, schema in GROUPS.items():
         for f in fields(schema):
             keys.append(f"{group}.{f.name}")
