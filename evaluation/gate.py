@@ -147,14 +147,13 @@ def _judge(checks: list[GateCheck], marginals: list[str], margin: float) -> Mark
         note = f"The market does not give back the log's {', '.join(failed)} within {margin:.0%}."
         return MarketGate("fail", margin, tuple(checks), note)
     if minor or undecided:
-        parts = []
+        given_back = all(c.passed for c in deciding)
+        parts = ["The market gives back the log's totals" if given_back else "No total is clearly off"]
         if minor:
             parts.append(f"outside {margin:.0%}: {', '.join(minor)}")
         if undecided:
             parts.append(f"too uncertain to tell: {', '.join(undecided)}")
-        return MarketGate(
-            "warn", margin, tuple(checks), "The market gives back the log's totals; " + "; ".join(parts) + "."
-        )
+        return MarketGate("warn", margin, tuple(checks), "; ".join(parts) + ".")
     return MarketGate(
         "pass", margin, tuple(checks), f"The market gives back every marginal of the log within {margin:.0%}."
     )

@@ -82,13 +82,17 @@ def _groups(column: pd.Series) -> pd.Series | None:
         edges = np.unique(values.dropna().quantile([0, 1 / 3, 2 / 3, 1]).to_numpy())
         if len(edges) < 3:
             return None
-        labels = [f"{low:,.6g} to {high:,.6g}" for low, high in pairwise(edges)]
+        labels = [f"{_plain(low)} to {_plain(high)}" for low, high in pairwise(edges)]
         labels[1:] = [f"above {label}" for label in labels[1:]]
         codes = np.searchsorted(edges[1:-1], values.to_numpy(dtype=np.float64), side="left")
         codes = np.where(values.isna(), -1, codes)
         return pd.Series(pd.Categorical.from_codes(codes, categories=pd.Index(labels)), index=column.index)
     groups = column.astype("string").astype("category")
     return groups if 2 <= len(groups.cat.categories) <= MOST_LEVELS else None
+
+
+def _plain(value: float) -> str:
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
 
 
 def _between(groups: pd.Series, values: np.ndarray) -> float:

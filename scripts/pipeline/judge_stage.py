@@ -112,7 +112,10 @@ def offline_stage(study: Study, agents: dict[str, Stage], train: Stage, incumben
             lambda done: progress.update(done, slots),
         )  # fmt: skip
         report = evaluate_offline(collected, config.evaluation, config.seed)
-        write_json(folder / "offline.json", {"policies": report, "fitted": collected.fitted, "arms": _arms(study)})
+        # What each policy decides, on average over the customers, in the first slot.
+        decides = {name: chances[:, 0].mean(axis=0).tolist() for name, chances in collected.target.items()}
+        found = {"policies": report, "fitted": collected.fitted, "arms": _arms(study), "decides": decides}
+        write_json(folder / "offline.json", found)
 
     settings = {
         "evaluation": settings_of(config.evaluation),

@@ -25,7 +25,7 @@ from scripts.pipeline.judge_stage import (
     worlds_stage,
 )
 from scripts.pipeline.stage import Stage, StageRunner, check_writable, digest, write_json
-from scripts.pipeline.summary import Worlds, behaviour_of, choose, summarise
+from scripts.pipeline.summary import Worlds, behaviour_of, choose, one_shot_behaviour, summarise
 
 log = logging.getLogger("campaign")
 
@@ -113,7 +113,8 @@ def evaluate_panel(study: Study, fitted: Fitted, agents: dict[str, Stage]) -> Ev
         held = {name: load_held(stage) for name, stage in stages.items()}
     offline = offline_stage(study, agents, fitted.train, fitted.incumbent)
     estimates = json.loads((offline.folder / "offline.json").read_text(encoding="utf-8"))
-    write_json(study.runner.run_folder / "evaluation" / "behaviour.json", behaviour_of(study, worlds, held))
+    does = one_shot_behaviour(study, estimates["decides"]) if study.is_one_shot else behaviour_of(study, worlds, held)
+    write_json(study.runner.run_folder / "evaluation" / "behaviour.json", does)
     return Evaluation(worlds, estimates)
 
 

@@ -154,6 +154,22 @@ def _gap(claimed: dict[str, Any], found: dict[str, Any]) -> float | None:
     return float((gain - found["difference"]["value"]) / gain)
 
 
+def one_shot_behaviour(study: Study, decides: dict[str, list[float]]) -> dict[str, Any]:
+    """What every policy sends in a one-shot campaign, from its mean probabilities of hold and each content."""
+    policies = {
+        name: {
+            "send_share": float(sum(chances[1:])),
+            "contents": [
+                {"content": str(i), "share": float(c / max(sum(chances[1:]), 1e-9))}
+                for i, c in zip(study.catalogue.ids, chances[1:], strict=True)
+            ],
+        }
+        for name, chances in decides.items()
+        if sum(chances[1:]) > 0
+    }
+    return {"policies": policies, "where": "the judging half of the log", "customers": len(study.halves[JUDGE])}
+
+
 def behaviour_of(study: Study, worlds: Worlds, held: dict[str, dict[str, float]]) -> dict[str, Any]:
     """When, how often, what and to whom every policy sends in the judging world.
 

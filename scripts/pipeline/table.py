@@ -22,7 +22,8 @@ def print_values(summary: dict[str, Any]) -> None:
     """Prints every policy's worth, and the choice."""
     console = _console()
     sequential = summary["market"] is not None
-    unit = f"{summary['objective']['outcome']} per customer over {summary['horizon_days']} days"
+    span = f"over {summary['horizon_days']} days" if sequential else "from one decision"
+    unit = f"{summary['objective']['outcome']} per customer {span}"
     table = Table(title=f"What the policies earn: {unit}, 95 % intervals", title_justify="left")
     columns = ["market", "judged", "truth", "gap"] if sequential else ["offline (DR)", "against what was done"]
     table.add_column("policy")
