@@ -66,6 +66,7 @@ def read_hillstrom(path: str | Path = "", max_rejected: float = 0.05) -> Campaig
             "category": ["men", "women"],
             "text": ["An e-mail with men's merchandise", "An e-mail with women's merchandise"],
             "channel": "email",
+            "cost": 0.0,  # the challenge states no costs
         }
     )
     decisions = pd.DataFrame(
