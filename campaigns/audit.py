@@ -7,9 +7,15 @@ from typing import Any
 import numpy as np
 from scipy.stats import norm
 
+from campaigns.columns import FLAGS
 from campaigns.grid import DecisionGrid
 from campaigns.history import ABSENT, HOLD
 from campaigns.logs import CampaignLog
+
+CLEAR, MATTERS = 4.0, 0.1
+"""A rate drifts from this many standard errors on, and from this relative change between first and last week on."""
+FEWEST = 20
+"""Customers below which an error between customers means little."""
 
 
 def audit_log(log: CampaignLog, grid: DecisionGrid) -> dict[str, Any]:
@@ -17,7 +23,8 @@ def audit_log(log: CampaignLog, grid: DecisionGrid) -> dict[str, Any]:
 
     Returns:
         `customers`, `decisions`, `sends`, `send_share`, `first_day`, `last_day`, `slots`, `rates` by outcome,
-        `action_prob_known`, `randomisation`, `unlabelled_share`, and `weeks` with send and outcome rates. JSON-able.
+        `action_prob_known`, `randomisation`, `unlabelled_share`, `drift` (see `drift_check`), and `weeks` with send
+        and outcome rates. JSON-able.
     """
     there = grid.decision != ABSENT
     sent = grid.decision > HOLD
@@ -40,6 +47,7 @@ def audit_log(log: CampaignLog, grid: DecisionGrid) -> dict[str, Any]:
         "action_prob_known": float(known.sum() / max(there.sum(), 1)),
         "randomisation": randomisation_check(grid),
         "unlabelled_share": float((there & ~grid.labelled).sum() / max(there.sum(), 1)),
+        "drift": drift_check(grid, 7 * log.clock.slots_per_day),
         "weeks": _weeks(grid, 7 * log.clock.slots_per_day),
     }
 
@@ -71,6 +79,86 @@ def randomisation_check(grid: DecisionGrid) -> dict[str, Any]:
         "z": z,
         "p_value": float(2 * norm.sf(abs(z))),
         "passed": abs(z) < 4,
+    }
+
+
+def drift_check(grid: DecisionGrid, week: int) -> dict[str, Any]:
+    """Whether rates rise or fall over the log's whole weeks by more than chance between customers explains.
+
+    For sends and each flag, the slope b of the rate on the number of the week by least squares over decisions, with
+    a standard error clustered by customer (Liang and Zeger 1986): b = sum (w - mean w) y / S with
+    S = sum (w - mean w)^2, and var b = sum over customers of (sum over their decisions of (w - mean w) e)^2 / S^2.
+    Whole weeks alone are compared, so that weekends count alike; outcomes of unlabelled decisions are left out. A
+    rate drifts where |z| >= 4 and the fitted change from the first to the last week is a tenth of the rate or more.
+    Customers share seasons and campaigns, which this error does not hold: drift says that times differ, not why.
+
+    Args:
+        grid: the log.
+        week: slots in seven days.
+    Returns:
+        `passed` (nothing drifts; None where it cannot be tested), `note` in plain words, and `rates`: for each its
+        `first` and `last` week's fitted rate, `relative` change, `z` and whether it `drifts`.
+    """
+    weeks = grid.slots // week
+    if weeks < 2:
+        return {"passed": None, "note": "the log is shorter than two whole weeks; drift was not tested", "rates": {}}
+    there = grid.decision != ABSENT
+    series = {"sends": (there, (grid.decision > HOLD).astype(np.float64))}
+    for name in [name for name in FLAGS if name in grid.outcomes]:
+        values = grid.outcomes[name]
+        series[name] = (there & grid.labelled & np.isfinite(values), np.nan_to_num(values))
+    rates: dict[str, Any] = {}
+    for name, (known, values) in series.items():
+        counts, sums = _by_week(known, weeks, week), _by_week(np.where(known, values, 0.0), weeks, week)
+        trend = _trend(counts, sums)
+        if trend is not None:
+            rates[name] = trend
+    drifting = [
+        f"{name} {'rose' if r['last'] > r['first'] else 'fell'} from {r['first']:.2%} to {r['last']:.2%} of decisions"
+        for name, r in rates.items()
+        if r["drifts"]
+    ]
+    if not rates:
+        return {"passed": None, "note": "no rate could be followed over the weeks; drift was not tested", "rates": {}}
+    if drifting:
+        note = (
+            f"over {weeks} weeks {', '.join(drifting)}: more than chance between customers explains. It may be a "
+            "season, a trend, customers who left, or a changed campaign; the log cannot tell which"
+        )
+    else:
+        note = f"no rate rose or fell over {weeks} weeks by a tenth and by more than chance between customers explains"
+    return {"passed": not drifting, "note": note, "rates": rates}
+
+
+def _by_week(values: np.ndarray, weeks: int, week: int) -> np.ndarray:
+    """Sums of `values` [N, T] over each customer's whole weeks. Shape [N, W], float64."""
+    sums: np.ndarray = values[:, : weeks * week].reshape(len(values), weeks, week).sum(axis=2, dtype=np.float64)
+    return sums
+
+
+def _trend(counts: np.ndarray, sums: np.ndarray) -> dict[str, Any] | None:
+    """The clustered slope of a rate; `counts` decisions and `sums` of what happened, both [N, W]."""
+    number = np.arange(counts.shape[1], dtype=np.float64)
+    total = counts.sum()
+    if not total or not sums.any() or (counts.sum(axis=1) > 0).sum() < FEWEST:
+        return None
+    rate = float(sums.sum() / total)
+    away = number - (counts * number).sum() / total
+    spread = float((counts * away**2).sum())
+    if spread == 0:
+        return None
+    slope = float((sums * away).sum() / spread)
+    scores = ((sums - counts * (rate + slope * away)) * away).sum(axis=1)
+    error = float(np.sqrt((scores**2).sum())) / spread
+    z = slope / error if error > 0 else 0.0
+    first, last = rate + slope * away[0], rate + slope * away[-1]
+    relative = (last - first) / rate
+    return {
+        "first": max(0.0, float(first)),
+        "last": max(0.0, float(last)),
+        "relative": float(relative),
+        "z": z,
+        "drifts": bool(abs(z) >= CLEAR and abs(relative) >= MATTERS),
     }
 
 

@@ -151,7 +151,7 @@ def fit_logging_policy(
     steps = epochs * -(-len(table.weight) // batch_size)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
     for _ in range(epochs):
-        for batch in torch.randperm(len(table.weight), generator=generator).split(batch_size):  # type: ignore[no-untyped-call]
+        for batch in torch.randperm(len(table.weight), generator=generator).split(batch_size):
             optimizer.zero_grad(set_to_none=True)
             logs = model.log_probabilities(
                 population.features[table.customer[batch]],
@@ -164,7 +164,7 @@ def fit_logging_policy(
             taken = logs.gather(1, table.decision[batch].unsqueeze(1)).squeeze(1)
             weight = table.weight[batch]
             loss = -(weight * taken).sum() / weight.sum()
-            loss.backward()  # type: ignore[no-untyped-call]
+            loss.backward()
             optimizer.step()
             schedule.step()
     return model.eval()

@@ -170,6 +170,7 @@ def _with_nearest(error: Exception) -> str:
     text = re.sub(r"(\w)\s+Available options", r"\1. Available options", text).replace("' Available", "'. Available")
     text = text.replace(" schema", "") if "Available options" in text else text
     text = re.sub(r"\s*To append to your config use \+[^:]*(?=: )", "", text)  # nothing would read it
+    text = text.replace("'.: ", "': ")
     if "is not a ListConfig" in text:
         text = text.rstrip(".") + "; write a list, such as panel=[ppo,linucb]."
     wanted = re.findall(r"[Kk]ey '([^']+)'|override '([^']+)'|find '([^']+)'", text)
