@@ -70,7 +70,9 @@ class Random(Rule):
         contents = observation.allowed[:, 1:].float()
         count = contents.sum(dim=1, keepdim=True)
         share = self.send * contents / count.clamp(min=1)
-        return torch.cat([1.0 - share.sum(dim=1, keepdim=True), share], dim=1)
+        # Not 1 minus the sum, which rounding can push below 0.
+        hold = torch.where(count > 0, 1.0 - self.send, 1.0)
+        return torch.cat([hold, share], dim=1)
 
 
 @register

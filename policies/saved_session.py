@@ -122,9 +122,9 @@ def _read_meta(path: Path) -> dict[str, Any]:
 
 
 def _write_ids(ids: Ids, file: Path) -> None:
-    """One column where all are of one type; text beside its type where they are mixed."""
+    """One column where that has a type; text beside its type for a column of objects."""
     series = ids.series
-    if series.dtype == object and not all(type(value) is str for value in series):
+    if series.dtype == object:
         kinds = [_kind(value, ids.table) for value in series]
         frame = pd.DataFrame({"text": [str(value) for value in series], "type": kinds})
     else:

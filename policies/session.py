@@ -250,7 +250,7 @@ class Session:
                 f"eligible: got {mask.dtype} of shape {mask.shape}; must be true or false, none missing, of shape "
                 f"({rows},) or ({rows}, {contents})."
             )
-        return torch.from_numpy(np.ascontiguousarray(mask))
+        return torch.from_numpy(np.array(mask, order="C"))  # the caller's own may be read-only, or change
 
     def _chances(self, slot: int, eligible: Tensor | None) -> tuple[Tensor, Tensor]:
         """What is drawn from ([N, 1 + K], float32), and why each customer who is held is held ([N], int64)."""

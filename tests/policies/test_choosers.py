@@ -1,0 +1,180 @@
+"""Shortcuts of the choosers change no answer, and every kind serves in a process that knows of nothing above it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from campaigns.features import CANDIDATE_FEATURES, STATE_FEATURES
+from campaigns.guardrails import Guardrails
+from campaigns.logging_policy import fit_logging_policy
+from campaigns.observation import Observation
+from campaigns.replay import replay
+from policies import load_policy
+from policies.actor import Actor, ActorChooser, ActorSpec
+from policies.bandit import LinUCBChooser, bandit_features, estimates
+from policies.chooser import Chooser, sample
+from policies.greedy import PropensityGreedy
+from policies.incumbent import Incumbent
+from policies.rules import CapDaypartContent, Never, Random
+from tests.policies.conftest import make_policy
+from tests.policies.test_tables import tables
+from tests.worlds import small_model, small_world
+
+NOON = "2025-03-05T12:00"
+
+
+def seen() -> Observation:
+    """Customers of the small world late in its log, some of whom may be sent nothing."""
+    world = small_world()
+    steps = replay(world.grid, world.population, world.catalogue, world.log.clock, guardrails=Guardrails(holdout=0.0))
+    return next(step for step in steps if step.column == 33).observation
+
+
+def choosers() -> dict[str, Chooser]:
+    """One of every kind, weights drawn."""
+    world = small_world()
+    torch.manual_seed(0)
+    features = world.population.features.shape[1], world.catalogue.features.shape[1]
+    spec = ActorSpec(features[0], len(STATE_FEATURES), features[1], len(CANDIDATE_FEATURES), send_prior=0.5)
+    size = bandit_features(seen()).shape[2]
+    logging = fit_logging_policy(world.grid, world.population, world.catalogue, world.log.clock, rows=2000, epochs=1)
+    return {
+        "actor": ActorChooser(Actor(spec)),
+        "linucb": LinUCBChooser(torch.randn(size), torch.eye(size), 0.0),
+        "linucb with a bound": LinUCBChooser(torch.randn(size), torch.eye(size), 0.3),
+        "propensity_greedy": PropensityGreedy(small_model(), world.objective, threshold=-1.0),
+        "rule": CapDaypartContent(3, "any", "favourite"),
+        "random": Random(0.7),
+        "never": Never(),
+        "incumbent": Incumbent(logging),
+    }
+
+
+KINDS = [
+    "actor", "linucb", "linucb with a bound", "propensity_greedy", "rule", "random", "never", "incumbent",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_keeps_the_contract_of_choosers(kind: str) -> None:
+    observation = seen()
+    chances = choosers()[kind].probabilities(observation)
+    assert chances.shape == observation.allowed.shape
+    assert (chances >= 0).all()
+    assert (chances[~observation.allowed] == 0).all()
+    torch.testing.assert_close(chances.sum(dim=1), torch.ones(len(observation)), atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("mode", ["sampled", "greedy"])
+def test_leaving_out_who_may_be_sent_nothing_changes_no_answer(kind: str, mode: str) -> None:
+    observation, chooser = seen(), choosers()[kind]
+    stuck = ~observation.allowed[:, 1:].any(dim=1)
+    assert 0 < int(stuck.sum()) < len(observation)
+    policy = make_policy(chooser=chooser, incumbent=Random(0.5), exploration=0.1, mode=mode)
+    torch.testing.assert_close(policy.probabilities_of(observation), policy._choose(observation), atol=1e-6, rtol=0)
+
+
+def test_the_bandit_scores_blocks_as_it_would_score_written_out_features() -> None:
+    observation = seen()
+    features = bandit_features(observation)
+    theta = torch.randn(features.shape[2], generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(estimates(theta, observation), features @ theta, atol=1e-4, rtol=1e-5)
+    exact = (features.double() @ theta.double()).float()
+    assert (estimates(theta, observation) - exact).abs().max() <= 1e-5 * exact.abs().max()
+
+
+def test_a_wide_bound_is_the_same_in_pieces() -> None:
+    observation, chooser = seen(), choosers()["linucb with a bound"]
+    assert isinstance(chooser, LinUCBChooser)
+    scores = chooser.scores(bandit_features(observation)).masked_fill(~observation.allowed, -torch.inf)
+    assert (chooser.probabilities(observation).argmax(dim=1) == scores.argmax(dim=1)).all()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_decision_has_the_probability_that_is_said_of_it(kind: str) -> None:
+    users, contents = tables(300)
+    policy = make_policy(Guardrails(holdout=0.0), chooser=choosers()[kind], incumbent=Random(0.5), exploration=0.1)
+    session = policy.start(users, contents)
+    chances = session.probabilities(NOON)
+    frame = session.decide(NOON)
+    place = {c: 1 + i for i, c in enumerate(contents["content_id"])}
+    column = np.array([0 if c is None else place[c] for c in frame["content_id"]])
+    np.testing.assert_allclose(frame["action_prob"], chances[np.arange(300), column], rtol=1e-12)
+    np.testing.assert_allclose(chances.sum(axis=1), 1, atol=1e-12)
+    assert frame["action_prob"].min() > 0
+
+
+def test_a_draw_never_lands_on_what_has_no_chance() -> None:
+    chances = torch.tensor([[0.0, 0.3, 0.0, 0.7, 0.0]]).expand(3, -1)
+    drawn = sample(chances, torch.tensor([0.0, 0.3 - 1e-9, 1 - 2**-53], dtype=torch.float64))
+    assert drawn.tolist() == [1, 1, 3]
+
+
+SERVE = """
+import sys
+import pandas as pd
+from policies import load_policy
+folder, *names = sys.argv[1:]
+users = pd.read_parquet(f"{folder}/users.parquet")
+contents = pd.read_parquet(f"{folder}/contents.parquet")
+for name in names:
+    policy = load_policy(f"{folder}/{name}")
+    session = policy.start(users, contents)
+    frame = session.decide("2025-03-05T12:00")
+    session.observe(frame.assign(time="2025-03-05T12:00", opened=0)[["user_id", "time", "content_id", "opened"]])
+    policy.resume(session.save(f"{folder}/state")).decide("2025-03-05T16:00")
+    print(name, len(frame), int(frame["content_id"].notna().sum()))
+above = {"envs", "agents", "evaluation", "stable_baselines3", "sb3_contrib", "gymnasium", "hydra"}
+found = sorted(above & {name.split(".")[0] for name in sys.modules})
+assert not found, found
+"""
+
+
+def serve_elsewhere(folder: Path, names: list[str]) -> dict[str, tuple[int, int]]:
+    """Customers and sends by policy, from a process of its own, for customers and contents that no log has seen."""
+    users, contents = tables(100)
+    users.assign(user_id=range(1000, 1100), region="moon").to_parquet(folder / "users.parquet")
+    new = contents.head(4).assign(content_id=[11, 12, 13, 14], category=["garden", "toys", "garden", "toys"])
+    new.to_parquet(folder / "contents.parquet")
+    done = subprocess.run(
+        [sys.executable, "-c", SERVE, str(folder), *names], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    rows = [line.rsplit(" ", 2) for line in done.stdout.splitlines()]
+    return {name: (int(customers), int(sends)) for name, customers, sends in rows}
+
+
+def test_every_kind_serves_other_customers_and_contents_without_what_trained_it(tmp_path: Path) -> None:
+    made = choosers()
+    for kind, chooser in made.items():
+        make_policy(chooser=chooser, incumbent=made["incumbent"]).save(tmp_path / kind)
+    served = serve_elsewhere(tmp_path, KINDS)
+    assert {customers for customers, _ in served.values()} == {100}
+    assert all(served[kind][1] > 0 for kind in ("actor", "propensity_greedy", "rule", "random", "incumbent"))
+
+
+@pytest.mark.slow
+def test_what_a_run_leaves_serves_from_a_copy_of_its_folder(tmp_path: Path) -> None:
+    root = Path(__file__).resolve().parents[2]
+    done = subprocess.run(
+        [
+            sys.executable, "scripts/run.py", "debug=fast", "panel=[ppo,linucb,propensity_greedy]",
+            f"cache_dir={tmp_path / 'cache'}", f"hydra.run.dir={tmp_path / 'run'}",
+        ],
+        cwd=root, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-2000:]
+    moved = tmp_path / "moved"
+    (tmp_path / "run").rename(moved)
+    agents = sorted(path.parent.name for path in moved.glob("agents/*/policy"))
+    assert {"ppo", "linucb", "propensity_greedy"} <= set(agents)
+    served = serve_elsewhere(moved, ["policy", *(f"agents/{name}/policy" for name in agents)])
+    assert {customers for customers, _ in served.values()} == {100}
+    assert load_policy(moved / "policy").recommended in (True, False)
