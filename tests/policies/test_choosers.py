@@ -178,3 +178,15 @@ def test_what_a_run_leaves_serves_from_a_copy_of_its_folder(tmp_path: Path) -> N
     served = serve_elsewhere(moved, ["policy", *(f"agents/{name}/policy" for name in agents)])
     assert {customers for customers, _ in served.values()} == {100}
     assert load_policy(moved / "policy").recommended in (True, False)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_no_customers_company_changes_his_decision(kind: str) -> None:
+    users, contents = tables(300)
+    policy = make_policy(Guardrails(holdout=0.1), chooser=choosers()[kind], incumbent=Random(0.5), exploration=0.1)
+    everyone = policy.start(users, contents).decide(NOON).set_index("user_id")
+    part = policy.start(users.sample(frac=0.3, random_state=0), contents).decide(NOON).set_index("user_id")
+    alike = everyone.loc[part.index]
+    assert part["content_id"].tolist() == alike["content_id"].tolist()
+    assert part["reason"].tolist() == alike["reason"].tolist()
+    np.testing.assert_allclose(part["action_prob"], alike["action_prob"], rtol=1e-5)

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from campaigns.clock import SlotClock
 from campaigns.errors import CampaignError
 from campaigns.guardrails import NO_GUARDRAILS, Guardrails
 from policies.policy import Policy
@@ -314,3 +315,16 @@ def test_the_callers_frame_is_his_own(sending: Policy) -> None:
     chances[:] = -1
     pd.testing.assert_frame_equal(session.decide(NOON), kept)
     assert (session.probabilities(NOON) >= 0).all()
+
+
+def test_an_hour_that_clocks_repeat_is_one_slot_and_one_that_they_skip_is_too() -> None:
+    policy = make_policy(chooser=Random(0.5), clock=SlotClock("Europe/Berlin", 1))
+    session = policy.start(*tables())
+    first = session.decide("2025-03-30T01:00+01:00")
+    pd.testing.assert_frame_equal(session.decide("2025-03-30T00:00Z"), first)
+    assert len(session.decide("2025-03-30T02:00")) == 40  # no clock shows it; the send goes out at three
+    session.decide("2025-03-30T01:00Z")
+    summer = session.decide("2025-10-26T02:00+02:00")
+    pd.testing.assert_frame_equal(session.decide("2025-10-26T02:00+01:00"), summer)
+    with pytest.raises(CampaignError, match="not after"):
+        session.decide("2025-10-26T01:00")
