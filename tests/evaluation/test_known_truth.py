@@ -180,7 +180,12 @@ def test_verdicts_follow_the_interval() -> None:
     ],
 )
 def test_impossible_logs_are_named(change: dict[str, np.ndarray], message: str) -> None:
-    parts = {"customer": np.arange(2), "action": np.zeros(2, dtype=int), "reward": np.zeros(2), "logged_prob": np.full(2, 0.5)}
+    parts = {
+        "customer": np.arange(2),
+        "action": np.zeros(2, dtype=int),
+        "reward": np.zeros(2),
+        "logged_prob": np.full(2, 0.5),
+    }
     with pytest.raises(CampaignError, match=message):
         LoggedDecisions(**{**parts, **change})
 
@@ -200,4 +205,6 @@ def test_hillstroms_arms_come_out_as_published(data_folder: Path) -> None:
     for arm, visits in enumerate((0.106, 0.151, 0.183)):
         made = DR().contributions(logged, np.eye(3)[np.full(len(table), arm)], model)
         assert made.value == pytest.approx(visits, abs=0.005)
-        assert SNIPS().contributions(logged, np.eye(3)[np.full(len(table), arm)]).value == pytest.approx(visits, abs=5e-4)
+        assert SNIPS().contributions(logged, np.eye(3)[np.full(len(table), arm)]).value == pytest.approx(
+            visits, abs=5e-4
+        )

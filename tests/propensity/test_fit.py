@@ -122,7 +122,11 @@ def test_mean_values_are_unbiased_also_where_they_are_negative(model: Propensity
 
 def test_draws_have_the_means_that_the_response_says(model: PropensityModel) -> None:
     _, response = predict(model, 2)
-    one = {n: getattr(response, n)[:1].expand(400_000) for n in response.__dataclass_fields__ if n not in ("residuals", "floor")}  # type: ignore[attr-defined]
+    one = {
+        n: getattr(response, n)[:1].expand(400_000)
+        for n in response.__dataclass_fields__
+        if n not in ("residuals", "floor")
+    }  # type: ignore[attr-defined]
     crowd = replace(response, **one)  # type: ignore[type-var]
     drawn = draw(crowd, torch.rand(400_000, NOISE_COLUMNS, generator=torch.Generator().manual_seed(3)))
     pairs = [
@@ -181,7 +185,9 @@ def test_a_model_restores_exactly_and_a_seed_repeats(model: PropensityModel, row
 
 def test_a_head_without_a_single_positive_predicts_next_to_nothing(rows: DecisionRows) -> None:
     none = replace(rows, outcomes={**rows.outcomes, "unsubscribed": torch.zeros(ROWS)})
-    fitted = fit_network(none.take(rows.customer < 600), population(), catalogue(), FitSettings(epochs=2, width=8), seed=0)
+    fitted = fit_network(
+        none.take(rows.customer < 600), population(), catalogue(), FitSettings(epochs=2, width=8), seed=0
+    )
     _, response = predict(fitted, 2)
     assert float(response.unsubscribe.max()) < 0.005  # type: ignore[attr-defined]
     assert torch.isfinite(response.expected_value).all()  # type: ignore[attr-defined]
@@ -200,7 +206,9 @@ def test_metrics_of_a_perfect_and_of_a_blind_model() -> None:
     right = head_metrics(chance, happened, weight)
     assert right["calibration_slope"] == pytest.approx(1, abs=0.05)
     assert right["ece"] < 0.006
-    assert calibration_slope(chance**2 / (chance**2 + (1 - chance) ** 2), happened, weight) == pytest.approx(0.5, abs=0.03)
+    assert calibration_slope(chance**2 / (chance**2 + (1 - chance) ** 2), happened, weight) == pytest.approx(
+        0.5, abs=0.03
+    )
     blind = head_metrics(np.full(50_000, happened.mean()), happened, weight)
     assert blind["auc"] == pytest.approx(0.5)
     assert head_metrics(chance, np.zeros(50_000), weight)["note"] == "the outcome never varied"

@@ -30,7 +30,12 @@ def environment(cache: Path) -> dict[str, str]:
 def run(cache: Path, *overrides: str, script: str = "run") -> subprocess.CompletedProcess[str]:
     """Runs an entry point to its end."""
     return subprocess.run(
-        command(*overrides, script=script), capture_output=True, text=True, cwd=cache, env=environment(cache), check=False
+        command(*overrides, script=script),
+        capture_output=True,
+        text=True,
+        cwd=cache,
+        env=environment(cache),
+        check=False,
     )
 
 
@@ -46,8 +51,8 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_run_leaves_everything_that_others_script_against(finished: Path) -> None:
     folder = finished / "first"
     for name in (
-        ".hydra/config.yaml", "data/report.json", "data/decisions.parquet", "propensity/metrics.json", "market/gate.json",
-        "agents/ppo/policy/policy.json", "policy/policy.json", "evaluation/behaviour.json", "report.html",
+        ".hydra/config.yaml", "data/report.json", "data/decisions.parquet", "propensity/metrics.json",
+        "market/gate.json", "agents/ppo/policy/policy.json", "policy/policy.json", "evaluation/behaviour.json", "report.html",
         "manifest.json", "summary.json",
     ):  # fmt: skip
         assert (folder / name).is_file(), name
@@ -122,6 +127,49 @@ def test_bad_settings_end_in_one_clear_message_and_exit_code_2(
     assert len(done.stderr.strip().splitlines()) <= 3
 
 
+def test_stage_scripts_go_on_with_a_run_to_the_same_summary(finished: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    fitted = run(finished, *TINY, f"hydra.run.dir={folder}", script="fit")
+    assert fitted.returncode == 0, fitted.stderr
+    assert "Market gate" in fitted.stdout
+    assert not (folder / "agents").exists()
+    trained = run(finished, f"run={folder}", script="train")
+    assert trained.returncode == 0, trained.stderr
+    assert (folder / "agents" / "ppo" / "policy" / "policy.json").is_file()
+    evaluated = run(finished, f"run={folder}", script="evaluate")
+    assert evaluated.returncode == 0, evaluated.stderr
+    assert (folder / "summary.json").read_bytes() == (finished / "first" / "summary.json").read_bytes()
+
+
+def test_going_on_with_what_is_no_run_is_refused(tmp_path: Path) -> None:
+    done = run(tmp_path, f"run={tmp_path}/nothing", script="train")
+    assert done.returncode == 2
+    assert "nothing" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_the_manifest_names_what_every_stage_was_made_from(finished: Path) -> None:
+    manifest = json.loads((finished / "first" / "manifest.json").read_text())
+    assert {"config", "code", "versions", "stages"} <= set(manifest)
+    stages = {stage["name"]: stage for stage in manifest["stages"]}
+    assert stages["propensity/train"]["after"] == {"data": stages["data"]["key"]}
+    assert all(len(stage["results"]) == 20 and len(stage["settings"]) == 20 for stage in stages.values())
+
+
+def test_what_a_person_changes_in_a_run_folder_does_not_reach_the_cache(finished: Path) -> None:
+    file = finished / "first" / "propensity" / "metrics.json"
+    kept = next((finished / "propensity-metrics").glob("*/metrics.json"))
+    before = kept.read_bytes()
+    assert file.read_bytes() == before
+    shown = file.read_bytes()
+    try:
+        with file.open("a") as stream:
+            stream.write("edited")
+        assert kept.read_bytes() == before
+    finally:
+        file.write_bytes(shown)
+
+
 def test_help_answers(tmp_path: Path) -> None:
     done = run(tmp_path, "--help")
     assert done.returncode == 0
@@ -143,7 +191,12 @@ def test_a_market_that_fails_the_gate_ends_with_code_3_and_saves_everything(tmp_
 def kill_when(cache: Path, pattern: str, *overrides: str) -> str:
     """Starts a run and kills it (SIGKILL) once its output matches. Returns the output until then."""
     process = subprocess.Popen(
-        command(*overrides), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=cache, env=environment(cache)
+        command(*overrides),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        cwd=cache,
+        env=environment(cache),
     )
     assert process.stdout is not None
     seen = ""
@@ -156,11 +209,15 @@ def kill_when(cache: Path, pattern: str, *overrides: str) -> str:
     return seen
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    "stage", ["data", "propensity/train", "propensity/incumbent", "market", "agents/linucb-train", "agents/best_rule-train",
-              "evaluation/ppo", "evaluation/offline", "propensity/all"],
+STAGES = (
+    "data", "propensity/train", "propensity/judge", "propensity/incumbent", "propensity/metrics", "market",
+    "agents/ppo-train", "agents/linucb-train", "agents/best_rule-train", "evaluation/incumbent", "evaluation/ppo",
+    "evaluation/offline", "propensity/all",
 )  # fmt: skip
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("stage", STAGES)
 def test_a_run_that_is_killed_in_any_stage_resumes_to_the_same_summary(
     finished: Path, tmp_path: Path, stage: str
 ) -> None:
