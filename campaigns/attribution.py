@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import pandas as pd
 
@@ -49,18 +51,11 @@ def attribute_events(
     amounts = {name: np.zeros(len(decisions)) for name in AMOUNTS if name in events.columns}
 
     early = events["slot"].to_numpy() < base
-    slot = np.where(early, 0, events["slot"].to_numpy() - base)
-    event_key = events["_user"].to_numpy() * span + slot
+    event_key = events["_user"].to_numpy() * span + np.where(early, 0, events["slot"].to_numpy() - base)
     named = events["_content"].to_numpy()
-    target = np.full(len(events), -1)
-    for content in (-1, *np.unique(named[named >= 0])):
-        own = np.flatnonzero(sent if content < 0 else sent & (send_content == content))
-        rows = np.flatnonzero((named == content) & ~early)
-        found = _latest_send(key[own], event_key[rows], slot[rows], span, window)
-        target[rows] = np.where(found >= 0, own[np.maximum(found, 0)] if len(own) else -1, -1)
-    begun = clock.times(decisions["slot"].to_numpy()[np.maximum(target, 0)])
-    hours = (pd.DatetimeIndex(events["time"]) - begun) / pd.Timedelta(hours=1)
-    target = np.where(hours.to_numpy() < window_hours, target, -1)  # the window may end within a slot
+    sends = Sends(*(decisions[column].to_numpy()[sent] for column in ("_user", "slot", "_content")))
+    found = credited_sends(sends, events, clock, window_hours)
+    target = np.where(found >= 0, np.flatnonzero(sent)[np.maximum(found, 0)] if sent.any() else -1, -1)
     events["_content"] = np.where((named < 0) & (target >= 0), send_content[np.maximum(target, 0)], named)
     here = np.searchsorted(key, event_key)
     at_slot = np.where((here < len(key)) & (key[np.minimum(here, len(key) - 1)] == event_key) & ~early, here, -1)
@@ -88,6 +83,53 @@ def attribute_events(
     decisions["opened"] = np.maximum(decisions["opened"], decisions["clicked"])
     _note_uncredited(kind, target, early, window_hours, warnings)
     return decisions, events
+
+
+@dataclass(frozen=True)
+class Sends:
+    """Sends in order of customer and slot. Shape [S] each, int64.
+
+    Attributes:
+        user: row of the customer.
+        slot: of the send.
+        content: what was sent, 0 or more, in the numbering that events name contents by.
+    """
+
+    user: np.ndarray
+    slot: np.ndarray
+    content: np.ndarray
+
+
+def credited_sends(sends: Sends, events: pd.DataFrame, clock: SlotClock, window_hours: float) -> np.ndarray:
+    """The send that each event is credited to: the customer's latest within the window, of the content it names.
+
+    Logs are read and histories are served by this one rule.
+
+    Args:
+        sends: that events may be credited to.
+        events: E rows with `_user`, `slot`, `time` (naive, of the grid's zone) and `_content` (negative: none named).
+        clock: the grid.
+        window_hours: from the start of the send's slot, in hours.
+    Returns:
+        Index into the sends, -1 for none. Shape [E], int64.
+    """
+    target = np.full(len(events), -1)
+    if not len(sends.slot) or not len(events):
+        return target
+    window = max(1, int(np.ceil(window_hours / clock.slot_hours)))
+    base, slot = int(sends.slot.min()), events["slot"].to_numpy()
+    span = max(int(sends.slot.max()), int(slot.max())) - base + 2 + window
+    send_key, event_key = sends.user * span + sends.slot - base, events["_user"].to_numpy() * span + slot - base
+    named = events["_content"].to_numpy()
+    for content in np.unique(np.maximum(named, -1)):
+        own = np.flatnonzero((content < 0) | (sends.content == content))
+        rows = np.flatnonzero((np.maximum(named, -1) == content) & (slot >= base))
+        if len(own):
+            found = _latest_send(send_key[own], event_key[rows], slot[rows] - base, span, window)
+            target[rows] = np.where(found >= 0, own[np.maximum(found, 0)], -1)
+    begun = clock.times(sends.slot[np.maximum(target, 0)])
+    hours = (pd.DatetimeIndex(events["time"]) - begun) / pd.Timedelta(hours=1)
+    return np.where(hours.to_numpy() < window_hours, target, -1)  # the window may end within a slot
 
 
 def add_organic_holds(
@@ -144,8 +186,6 @@ def _note_uncredited(
 
 def _latest_send(send_key: np.ndarray, event_key: np.ndarray, slot: np.ndarray, span: int, window: int) -> np.ndarray:
     """Index of the latest send of the same customer in the `window` slots up to each event, -1 for none."""
-    if not len(send_key):
-        return np.full(len(event_key), -1)
     found = np.searchsorted(send_key, event_key, side="right") - 1
     candidate = send_key[np.maximum(found, 0)]
     earliest = event_key - np.minimum(slot, window - 1)

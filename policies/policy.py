@@ -50,6 +50,7 @@ class Policy:
         mode: `sampled` (as the chooser's probabilities say) or `greedy` (their maximum).
         exploration: share of eligible decisions drawn from the incumbent, so that the next log can be evaluated.
         seed: of the draws.
+        attribution_hours: how long after a send the log's events were credited to it, in hours; histories too.
         recommended: whether the run that made it recommends it.
         lineage: hashes of what it was made from.
     """
@@ -65,6 +66,7 @@ class Policy:
     mode: str = "sampled"
     exploration: float = 0.02
     seed: int = 0
+    attribution_hours: float = 24.0
     recommended: bool = False
     lineage: Mapping[str, str] = field(default_factory=dict)
 
@@ -169,6 +171,7 @@ class Policy:
             "mode": self.mode,
             "exploration": self.exploration,
             "seed": self.seed,
+            "attribution_hours": self.attribution_hours,
             "objective": asdict(self.objective),
             "guardrails": asdict(self.guardrails),
             "clock": asdict(self.clock),
@@ -223,6 +226,7 @@ def load_policy(folder: str | Path) -> Policy:
             mode=stored["mode"],
             exploration=stored["exploration"],
             seed=stored["seed"],
+            attribution_hours=stored["attribution_hours"],
             recommended=stored["recommended"],
             lineage=stored["lineage"],
         )

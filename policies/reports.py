@@ -10,7 +10,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from campaigns.attribution import COLUMN_OF
+from campaigns.attribution import COLUMN_OF, Sends, credited_sends
 from campaigns.clock import SlotClock
 from campaigns.columns import AMOUNTS, FLAGS
 from campaigns.errors import CampaignError
@@ -86,16 +86,18 @@ class OutcomeTable:
 
 
 def read_history(
-    history: pd.DataFrame | Mapping[str, pd.DataFrame], roster: Roster, clock: SlotClock
+    history: pd.DataFrame | Mapping[str, pd.DataFrame], roster: Roster, clock: SlotClock, attribution_hours: float
 ) -> tuple[Past, int | None]:
     """The past of a session's customers.
 
     Where events are given, what history sees is theirs, at their own time; of the decisions' flags an opt-out binds
-    all the same. An event is credited to the content that it names, else to what was sent in its slot.
+    all the same. An event is credited to the content that it names, else to the customer's latest send within the
+    window, as in training.
 
     Args:
         history: decisions with outcomes, or `{"decisions": ..., "events": ...}`; rows of other users are ignored.
         roster, clock: of the session.
+        attribution_hours: how long after a send an event without a content is credited to it, in hours.
     Returns:
         The past, and the slot of the latest decision (None for an empty past).
     Raises:
@@ -117,7 +119,7 @@ def read_history(
     if tables.get("events") is None:
         return past, latest
     past.happened &= bit("unsubscribed")
-    return _merged(past, _event_rows(tables["events"], roster, clock), len(roster)), latest
+    return _merged(past, _event_rows(tables["events"], roster, clock, past, attribution_hours), len(roster)), latest
 
 
 def require(frame: pd.DataFrame, columns: tuple[str, ...], name: str) -> None:
@@ -199,7 +201,9 @@ def _flag(series: pd.Series, name: str) -> tuple[np.ndarray, np.ndarray]:
     return known, flags == 1
 
 
-def _event_rows(events: pd.DataFrame, roster: Roster, clock: SlotClock) -> Past:
+def _event_rows(
+    events: pd.DataFrame, roster: Roster, clock: SlotClock, decisions: Past, attribution_hours: float
+) -> Past:
     """One row a customer and slot in which something happened."""
     events = as_table(events, "history events")
     require(events, ("user_id", "time", "event"), "history events")
@@ -217,6 +221,20 @@ def _event_rows(events: pd.DataFrame, roster: Roster, clock: SlotClock) -> Past:
     content = np.zeros(len(events), dtype=np.int64)
     if "content_id" in events.columns:
         content = roster.decisions(events["content_id"], "history events")
+    sent = np.flatnonzero(decisions.decision > HOLD)
+    sent = sent[np.lexsort((decisions.slot[sent], decisions.row[sent]))]
+    sends = Sends(decisions.row[sent], decisions.slot[sent], decisions.decision[sent])
+    named = pd.DataFrame(
+        {
+            "_user": row,
+            "slot": slot,
+            "time": read_times(events["time"], clock, "history events.time").times.to_numpy(),
+            "_content": np.where(content > HOLD, content, -1),
+        }
+    )
+    credited = credited_sends(sends, named, clock, attribution_hours)
+    if len(sent):
+        content = np.where((content == HOLD) & (credited >= 0), sends.content[np.maximum(credited, 0)], content)
     column = kind.map(COLUMN_OF).to_numpy()
     bits = np.array([bit(str(name)) for name in column], dtype=np.uint8)
     size = len(roster)

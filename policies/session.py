@@ -107,7 +107,7 @@ class Session:
         session = Session(policy, make_roster(policy, users, contents), int(seed))
         policy.chooser.check(session.roster.catalogue.ids)
         if history is not None:
-            past, session.latest = read_history(history, session.roster, policy.clock)
+            past, session.latest = read_history(history, session.roster, policy.clock, policy.attribution_hours)
             session.ledger.begin_with(past)
         return session
 

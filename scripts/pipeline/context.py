@@ -123,6 +123,7 @@ class Study:
             mode="sampled" if plain else self.config.policy.mode,
             exploration=0.0 if plain else self.config.policy.exploration,
             seed=self.config.seed,
+            attribution_hours=self.log.settings.attribution_hours,
             lineage={"data": self.data.key},
         )
 

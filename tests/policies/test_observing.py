@@ -68,8 +68,11 @@ def with_events() -> dict[str, pd.DataFrame]:
     return {"users": world.log.users, "contents": world.log.contents, "decisions": decisions, "events": events}
 
 
-def test_a_logs_events_as_history_give_the_states_of_its_replay() -> None:
+@pytest.mark.parametrize("named", [True, False], ids=["naming their content", "naming none"])
+def test_a_logs_events_as_history_give_the_states_of_its_replay(named: bool) -> None:
     given = with_events()
+    if not named:  # then the latest send within the window is credited, in training as in serving
+        given["events"] = given["events"].drop(columns="content_id")
     log = make_log(given, LogSettings())
     grid, world = make_grid(log), small_world()
     last = list(replay(grid, world.population, world.catalogue, log.clock))[-1]
