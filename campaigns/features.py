@@ -12,7 +12,19 @@ from torch import Tensor
 
 from campaigns.audience import Catalogue
 from campaigns.clock import DAYPARTS, MINUTES_PER_DAY
-from campaigns.history import CLICK, NEVER, OPEN, ORGANIC, PURCHASE, REPEATS, SEND, VISIT, History, sends_within
+from campaigns.history import (
+    CLICK,
+    NEVER,
+    OPEN,
+    ORGANIC,
+    PURCHASE,
+    REPEATS,
+    SEND,
+    VISIT,
+    History,
+    count_since,
+    sends_within,
+)
 
 FAR_HOURS = 28 * 24
 """Beyond four weeks, and for what never happened, recency counts as this many hours."""
@@ -192,7 +204,7 @@ def _recency(slot: Tensor, last: Tensor, slot_hours: int) -> Tensor:
 
 
 def _within(recent: Tensor, since: Tensor) -> Tensor:
-    return (recent >= since).sum(dim=-1).float() / 2.0
+    return count_since(recent, since).float() / 2.0
 
 
 def _rate(successes: Tensor, tries: Tensor) -> Tensor:

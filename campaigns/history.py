@@ -223,12 +223,20 @@ def record_happenings(
 
 def sends_within(history: History, slot: Tensor, slots: int) -> Tensor:
     """Sends in the `slots` slots before `slot` (itself excluded), at most RECENT. Shape [N], int64."""
-    return (history.recent >= (slot - slots).unsqueeze(1)).sum(dim=1)
+    return count_since(history.recent, (slot - slots).unsqueeze(1)).to(torch.int64)
 
 
 def repeats_within(history: History, slot: Tensor, slots: int) -> Tensor:
     """Sends of each content in the `slots` slots before `slot`, at most REPEATS. Shape [N, K], int64."""
-    return (history.content_recent >= (slot - slots).view(-1, 1, 1)).sum(dim=2)
+    return count_since(history.content_recent, (slot - slots).view(-1, 1, 1)).to(torch.int64)
+
+
+def count_since(recent: Tensor, since: Tensor) -> Tensor:
+    """How many of the slots in the last dimension of `recent` ([..., R], int32) are not before `since` (broadcast).
+
+    Small integers throughout: comparing and adding up int64 took three times as long. Shape [...], int8.
+    """
+    return (recent >= since.to(torch.int32)).to(torch.int8).sum(dim=-1, dtype=torch.int8)
 
 
 def _write(table: Tensor, column: Tensor, value: Tensor, mask: Tensor) -> Tensor:
