@@ -46,6 +46,9 @@ def tidy_columns(frame: pd.DataFrame, table: str, file: str, warnings: list[str]
     frame.columns = pd.Index([str(name) for name in frame.columns])
     frame = frame.loc[:, [not NAMELESS.fullmatch(name.strip()) for name in frame.columns]]
     _refuse_repeated(frame, file)
+    for name in frame.select_dtypes(include="object").columns:
+        if any(isinstance(value, bytes) for value in frame[name]):
+            frame = frame.assign(**{name: frame[name].map(_decoded)})
     known = (*REQUIRED[table], *OPTIONAL[table])
     renamed: dict[str, str] = {}
     for name in frame.columns:
@@ -90,6 +93,10 @@ def require_columns(frame: pd.DataFrame, table: str, file: str) -> None:
 def plain_name(name: str) -> str:
     """A column's name in small letters, with underscores for spaces and dashes."""
     return re.sub(r"[\s-]+", "_", name.strip().strip("\ufeff").strip().lower())
+
+
+def _decoded(value: object) -> object:
+    return value.decode("utf-8", errors="backslashreplace") if isinstance(value, bytes) else value
 
 
 def _refuse_repeated(frame: pd.DataFrame, file: str) -> None:

@@ -87,8 +87,6 @@ def _key(value: object, column: str) -> str | None:
     if isinstance(value, str):
         # One letter can be written in two ways (é, or e with an accent); both mean the same customer.
         return unicodedata.normalize("NFC", value).strip() or None
-    if isinstance(value, bytes):
-        return value.decode("utf-8", errors="backslashreplace")
     if isinstance(value, np.floating):
         value = float(value)
     if isinstance(value, float):

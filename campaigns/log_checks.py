@@ -154,13 +154,24 @@ def _plain(series: pd.Series) -> pd.Series:
     return series
 
 
+LEAST_CHANCE = 1e-30
+"""Probabilities below it are 0 in single precision."""
+LARGEST_AMOUNT = 1e12
+"""Amounts beyond it are no basket in any currency, and would drown every mean."""
+
 ACTION_PROB = pa.Column(
     float,
-    pa.Check(lambda s: (s > 0) & (s <= 1), error="a probability must lie in (0, 1]"),
+    pa.Check(lambda s: (s > LEAST_CHANCE) & (s <= 1), error="a probability must lie in (0, 1]"),
     nullable=True,
 )
-AMOUNT = pa.Column(float, nullable=True)
-COST = pa.Column(float, pa.Check(lambda s: s >= 0, error="a cost must not be negative"), nullable=True)
+AMOUNT = pa.Column(
+    float, pa.Check(lambda s: s.abs() <= LARGEST_AMOUNT, error=f"beyond {LARGEST_AMOUNT:g} either way"), nullable=True
+)
+COST = pa.Column(
+    float,
+    pa.Check(lambda s: s.between(0, LARGEST_AMOUNT), error=f"a cost must lie in [0, {LARGEST_AMOUNT:g}]"),
+    nullable=True,
+)
 
 
 def clean_times(
@@ -181,7 +192,7 @@ def clean_times(
     else:
         reason = f"not a time stamp{lost}"
     if column != "time":
-        bad &= series.notna().to_numpy(dtype=bool)
+        bad = bad & series.notna().to_numpy(dtype=bool)
     quarantine.add(table, column, frame.index[bad], series[bad], reason)
     return read.times
 

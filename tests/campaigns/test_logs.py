@@ -202,7 +202,9 @@ def test_a_tenth_of_garbage_is_refused_with_the_reasons(tables: Tables) -> None:
     bad = tables["decisions"].index[::10]
     tables["decisions"]["value"] = tables["decisions"]["value"].astype(object)
     tables["decisions"].loc[bad, "value"] = "###"
-    with pytest.raises(CampaignError, match=r"5 of 48 rows.*value: not a number \(5 times, first in rows \[0, 10, 20\]"):
+    with pytest.raises(
+        CampaignError, match=r"5 of 48 rows.*value: not a number \(5 times, first in rows \[0, 10, 20\]"
+    ):
         read(tables, max_rejected=0.05)
     assert len(read(tables).decisions) == 48
 
@@ -224,8 +226,10 @@ def test_one_customer_and_one_content_read_with_a_warning(tables: Tables) -> Non
     one = {name: table.head(1) if name != "decisions" else table for name, table in tables.items()}
     one["decisions"] = one["decisions"][one["decisions"]["content_id"].fillna("a") == "a"]
     log = read(one)
-    assert {"users: only one customer; nothing can be said about others.",
-            "contents: only one content; which content to send cannot be learned."} <= set(log.report["warnings"])  # fmt: skip
+    assert {
+        "users: only one customer; nothing can be said about others.",
+        "contents: only one content; which content to send cannot be learned.",
+    } <= set(log.report["warnings"])
 
 
 def test_implied_holds_fill_the_grid_after_the_first_row(tables: Tables) -> None:

@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 import torch
 
-from campaigns.guardrails import NO_GUARDRAILS
 from campaigns.grid import make_grid
+from campaigns.guardrails import NO_GUARDRAILS
 from campaigns.history import HOLD
 from campaigns.logs import LogSettings, make_log
 from campaigns.replay import decision_rows, replay
@@ -64,9 +64,10 @@ def test_subsampled_holds_keep_weighted_totals() -> None:
     world = small_world()
     rows = decision_rows(world.grid, world.population, world.catalogue, world.log.clock, hold_share=0.2, seed=1)
     holds = world.grid.decision == HOLD
-    assert float(rows.weight[rows.decision == HOLD].sum()) == np.float32(holds.sum()) or abs(
-        float(rows.weight[rows.decision == HOLD].sum()) / holds.sum() - 1
-    ) < 0.02
+    assert (
+        float(rows.weight[rows.decision == HOLD].sum()) == np.float32(holds.sum())
+        or abs(float(rows.weight[rows.decision == HOLD].sum()) / holds.sum() - 1) < 0.02
+    )
     bought = rows.outcomes["purchased"]
     assert float((rows.weight * bought).sum()) == float(np.nansum(world.grid.outcomes["purchased"]))
 
@@ -77,8 +78,6 @@ def test_candidate_features_of_one_content_equal_those_of_all() -> None:
         if step.column == 40:
             content = torch.arange(len(world.population)) % len(world.catalogue)
             everything = step.observation.candidates
-            assert torch.equal(
-                step.observation.candidate(content), everything[torch.arange(len(content)), content]
-            )
+            assert torch.equal(step.observation.candidate(content), everything[torch.arange(len(content)), content])
             return
     raise AssertionError("the log is shorter than the test expects")
