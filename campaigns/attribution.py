@@ -79,7 +79,7 @@ def attribute_events(
         decisions[name] = flags
     for name, totals in amounts.items():
         decisions[name] = totals.astype(np.float32)
-    decisions["labelled"] = decisions["slot"].to_numpy() + window - 1 <= last
+    decisions["labelled"] = decisions["slot"] <= last_labelled_slot(decisions, events, clock, window_hours)
     decisions["opened"] = np.maximum(decisions["opened"], decisions["clicked"])
     _note_uncredited(kind, target, early, window_hours, warnings)
     return decisions, events
@@ -130,6 +130,12 @@ def credited_sends(sends: Sends, events: pd.DataFrame, clock: SlotClock, window_
     begun = clock.times(sends.slot[np.maximum(target, 0)])
     hours = (pd.DatetimeIndex(events["time"]) - begun) / pd.Timedelta(hours=1)
     return np.where(hours.to_numpy() < window_hours, target, -1)  # the window may end within a slot
+
+
+def last_labelled_slot(decisions: pd.DataFrame, events: pd.DataFrame, clock: SlotClock, window_hours: float) -> int:
+    """The last slot whose window lies within what decisions and events cover; the tables have `slot`."""
+    last = max(int(decisions["slot"].max()), int(events["slot"].max()))
+    return last + 1 - max(1, int(np.ceil(window_hours / clock.slot_hours)))
 
 
 def add_organic_holds(

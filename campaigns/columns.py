@@ -46,8 +46,8 @@ def tidy_columns(frame: pd.DataFrame, table: str, file: str, warnings: list[str]
     frame.columns = pd.Index([str(name) for name in frame.columns])
     frame = frame.loc[:, [not NAMELESS.fullmatch(name.strip()) for name in frame.columns]]
     _refuse_repeated(frame, file)
-    for name in frame.select_dtypes(include="object").columns:
-        if any(isinstance(value, bytes) for value in frame[name]):
+    for name in frame.columns:
+        if pd.api.types.is_object_dtype(frame[name]) and any(isinstance(value, bytes) for value in frame[name]):
             frame = frame.assign(**{name: frame[name].map(_decoded)})
     known = (*REQUIRED[table], *OPTIONAL[table])
     renamed: dict[str, str] = {}

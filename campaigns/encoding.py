@@ -19,7 +19,7 @@ MAX_LEVELS = 24
 LARGEST = 1e30
 """Numbers beyond it count as it: no feature is larger, and its square still fits a float."""
 
-FAR = 10.0
+FAR = 3.0
 """A number further outside the central 98 % of the training rows than this many times their width is clipped."""
 
 RESERVED = frozenset({"user_id", "content_id", "timezone", "as_of", "text", "cost"})
@@ -198,9 +198,10 @@ def _numbers(series: pd.Series) -> np.ndarray:
 
 def _without_outliers(values: np.ndarray) -> tuple[np.ndarray, int]:
     """The values with those far outside the central 98 % clipped, and how many those were."""
-    low, high = np.quantile(values, [0.01, 0.99])
+    # Of few rows, too, one alone must not count as the centre.
+    low, high = np.quantile(values, 0.01, method="higher"), np.quantile(values, 0.99, method="lower")
     width = FAR * (high - low)
-    if width == 0:  # nearly constant: what differs is rare, not far
+    if width <= 0:  # nearly constant: what differs is rare, not far
         return values, 0
     bounded = np.clip(values, low - width, high + width)
     return bounded, int((bounded != values).sum())

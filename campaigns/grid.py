@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from campaigns.attribution import COLUMN_OF
+from campaigns.attribution import COLUMN_OF, last_labelled_slot
 from campaigns.columns import AMOUNTS, FLAGS
 from campaigns.history import ABSENT, HOLD
 from campaigns.logs import CampaignLog
@@ -82,8 +82,9 @@ def make_grid(log: CampaignLog) -> DecisionGrid:
     if log.settings.holds == "implied":
         implied = decision == ABSENT
         decision[implied] = HOLD
-        # What cuts off the windows of logged rows cuts off those of implied ones.
-        until = slot[decisions["labelled"].to_numpy(dtype=bool)].max(initial=first - 1)
+        until = first + shape[1]
+        if log.events is not None:  # the log's end cuts off the windows of implied holds too
+            until = last_labelled_slot(decisions, log.events, log.clock, log.settings.attribution_hours)
         labelled |= implied & (np.arange(first, first + shape[1]) <= until)
         for values in outcomes.values():
             values[implied] = 0.0
