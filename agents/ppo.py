@@ -123,7 +123,7 @@ class DevicePPO(MaskablePPO):
             if not callback.on_step():
                 return False
         if not self.reward_scale:
-            self.reward_scale = _reward_scale(buffer.rewards, self.gamma)
+            self.reward_scale = _reward_scale(buffer.rewards, self.gamma, episodes.horizon)
         self.logger.record("rollout/value_per_horizon", float(buffer.rewards.mean()) * episodes.horizon)
         self.logger.record("rollout/sends_per_slot", float((buffer.actions > 0).float().mean()))
         buffer.rewards *= self.reward_scale
@@ -223,9 +223,12 @@ def load_checkpoint(learner: DevicePPO, path: Path) -> int:
     return int(parts["updates"])
 
 
-def _reward_scale(rewards: Tensor, gamma: float) -> float:
-    """Brings returns to order 1, so that value and policy gradients share one clipping norm."""
-    horizon = 1.0 / (1.0 - gamma)
+def _reward_scale(rewards: Tensor, gamma: float, slots: int) -> float:
+    """Brings returns to order 1, so that value and policy gradients share one clipping norm.
+
+    A return sums about 1 / (1 - gamma) rewards, undiscounted all `slots` of an episode.
+    """
+    horizon = 1.0 / (1.0 - gamma) if gamma < 1 else float(slots)
     typical = max(float(rewards.mean().abs()) * horizon, float(rewards.std()) * horizon**0.5, 1e-8)
     return float(1.0 / typical)
 

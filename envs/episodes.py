@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from campaigns.audience import Population
-from campaigns.history import History
+from campaigns.history import HOLD, History
 from campaigns.objective import Objective
 from campaigns.observation import Observation
 from envs.market import Market, MarketState
@@ -97,10 +97,13 @@ class Episodes:
         """One slot for every row.
 
         Args:
-            decision: HOLD or 1 + content index. Shape [N], int64.
+            decision: HOLD or 1 + content index. Shape [N], int64. What `masks` forbids is answered as a hold, so
+                that also learners that know no masks send nothing that a guardrail rules out.
         Returns:
             The next observation vectors, shape [N, F], and the transition.
         """
+        allowed = self.masks().gather(1, decision.unsqueeze(1)).squeeze(1)
+        decision = torch.where(allowed, decision, HOLD)
         noise = torch.rand(self.rows, self.market.noise_columns, generator=self.generator, device=self.device)
         state, outcome = self.market.step(self.state, decision, noise, self.seen)
         reward = slot_reward(self.objective, outcome, decision, self.market.catalogue, self.expected)

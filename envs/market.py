@@ -94,6 +94,19 @@ class Market:
         """M, uniforms a customer and slot."""
         return NOISE_COLUMNS
 
+    def to(self, device: torch.device | str) -> Market:
+        """The same market on another device, where its episodes then live."""
+        return replace(
+            self,
+            model=self.model.to(device),
+            pool=self.pool.to(device),
+            catalogue=self.catalogue.to(device),
+            calendar=replace(
+                self.calendar, minute=self.calendar.minute.to(device), weekday=self.calendar.weekday.to(device)
+            ),
+            start=None if self.start is None else self.start.to(device),
+        )
+
     def begin(self, customers: Tensor, generator: torch.Generator) -> MarketState:
         """An episode's start for the pool's customers at `customers`; each is given one member at random."""
         device = customers.device

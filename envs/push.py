@@ -62,8 +62,7 @@ class PushEnv(gymnasium.Env[np.ndarray, np.int64]):
         if self._needs_reset:
             raise gymnasium.error.ResetNeeded("the episode has ended; call reset() first")
         allowed = bool(self._episodes.masks()[0, int(action)])
-        decision = torch.tensor([int(action) if allowed else 0])
-        _, transition = self._episodes.step(decision)
+        _, transition = self._episodes.step(torch.tensor([int(action)]))
         done = bool(transition.done[0])
         self._needs_reset = done
         terminated, truncated = (done, False) if self._episodes.terminates else (False, done)
@@ -108,7 +107,7 @@ class PushVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         """One slot for every row; forbidden actions are answered as holds."""
         wanted = torch.as_tensor(np.asarray(actions), dtype=torch.int64)
         allowed = self._episodes.masks().gather(1, wanted.unsqueeze(1)).squeeze(1)
-        observations, transition = self._episodes.step(torch.where(allowed, wanted, 0))
+        observations, transition = self._episodes.step(wanted)
         done = transition.done.numpy()
         nothing = np.zeros_like(done)
         terminated, truncated = (done, nothing) if self._episodes.terminates else (nothing, done)

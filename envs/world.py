@@ -104,13 +104,16 @@ class World(Protocol[State]):
         """The N customers of the state."""
         ...
 
-    def step(self, state: State, decision: Tensor, noise: Tensor) -> tuple[State, SlotOutcome]:
+    def step(
+        self, state: State, decision: Tensor, noise: Tensor, seen: Observation | None = None
+    ) -> tuple[State, SlotOutcome]:
         """One slot.
 
         Args:
             state: before the decisions.
             decision: HOLD or 1 + content index. Shape [N], int64. Unreachable customers are held.
             noise: uniforms in [0, 1). Shape [N, M].
+            seen: `observe(state)`, where the caller has it already.
         """
         ...
 

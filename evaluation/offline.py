@@ -6,18 +6,20 @@ Everything is estimated on customers that learning never saw, with a reward mode
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+import torch
 
 from campaigns.audience import Catalogue, Population
 from campaigns.clock import SlotClock
 from campaigns.grid import DecisionGrid
-from campaigns.guardrails import Guardrails
+from campaigns.guardrails import NO_GUARDRAILS, Guardrails, allowed_decisions
 from campaigns.history import ABSENT, HOLD
 from campaigns.logging_policy import LoggingPolicyModel
 from campaigns.objective import Objective
+from campaigns.observation import Observation
 from campaigns.replay import replay
 from evaluation.estimators import DR, IPS, SNIPS, Contributions, LoggedDecisions, importance_weights, per_decision_dr
 from evaluation.intervals import bootstrap
@@ -34,9 +36,9 @@ class LoggedSlots:
 
     Attributes:
         action: HOLD or 1 + content index. Shape [N, H].
-        reward: Shape [N, H].
+        reward: what was earned; the prediction for what was decided, where a field of the log is unknown. Shape [N, H].
         logged_prob: Shape [N, H].
-        known: Shape [N, H], bool.
+        known: slots before the first that is missing or unlabelled. Shape [N, H], bool.
         predicted: expected rewards. Shape [N, H, 1 + K].
         target: by policy. Shape [N, H, 1 + K] each.
         fitted: whether logged probabilities had to be fitted.
@@ -109,15 +111,49 @@ def collect_slots(
             chances = policy.probabilities_of(seen).double().numpy()
             target[name][:, step.column] = chances / chances.sum(axis=1, keepdims=True)
         if fitted:
-            chances = logging_policy.probabilities(seen).double().numpy()
+            chances = logging_policy.probabilities(_as_logged(seen, grid.eligible[:, step.column])).double().numpy()
             own = chances[np.arange(len(action)), action[:, step.column]]
             missing = np.isnan(logged_prob[:, step.column])
             logged_prob[missing, step.column] = np.clip(own[missing], 1e-4, 1.0)
         if progress is not None:
             progress(step.column + 1)
     logged_prob[~known] = 1.0
-    reward = np.where(known, logged_rewards(grid, catalogue, objective, horizon), 0.0)
+    reward = logged_rewards(grid, catalogue, objective, horizon)
+    # A field set aside is not a 0: the prediction for what was decided leaves the estimate where it would be.
+    taken = np.take_along_axis(predicted, action[..., None], axis=2)[..., 0]
+    reward = np.where(_outcome_known(grid, objective, horizon), reward, taken)
+    reward = np.where(known, reward, 0.0)
     return LoggedSlots(action, reward, logged_prob, known, predicted, target, fitted)
+
+
+def _outcome_known(grid: DecisionGrid, objective: Objective, slots: int) -> np.ndarray:
+    """Whether each slot's outcome is known: logged, or 0 by its nature. Shape [N, slots], bool."""
+    outcome = objective.outcome
+    known: np.ndarray = np.isfinite(grid.outcomes[outcome][:, :slots])
+    if outcome in {"opened", "clicked"}:
+        known |= grid.decision[:, :slots] == HOLD
+    if outcome in {"value", "revenue"} and "purchased" in grid.outcomes:
+        known |= grid.outcomes["purchased"][:, :slots] == 0
+    return known
+
+
+def _as_logged(seen: Observation, eligible: np.ndarray) -> Observation:
+    """The observation as the logging policy had it: under consent, opt-outs and its eligibility alone.
+
+    The guardrails of the policies under evaluation did not bind it: with their masks, what it sent at night would
+    count as impossible, and every hold at night as forced.
+    """
+    allowed = allowed_decisions(
+        NO_GUARDRAILS,
+        seen.history,
+        seen.slot,
+        seen.minute,
+        seen.population,
+        seen.catalogue,
+        seen.clock,
+        torch.from_numpy(eligible.copy()),
+    )
+    return replace(seen, allowed=allowed)
 
 
 def evaluate_offline(slots: LoggedSlots, settings: OfflineSettings, seed: int) -> dict[str, dict[str, Any]]:
@@ -125,17 +161,23 @@ def evaluate_offline(slots: LoggedSlots, settings: OfflineSettings, seed: int) -
 
     Returns:
         By policy: estimator, horizon_slots, value, low, high, difference, blend, diagnostics, verdict, and with one
-        slot the other estimators' figures under `estimators`. A refused estimate has null figures.
+        slot the other estimators' figures under `estimators`. A refused estimate has null figures. Empty where no
+        customer has a known first slot.
     """
-    customer = np.arange(len(slots.action))
     if slots.action.shape[1] == 1:
         return _one_step(slots, settings, seed)
-    logged = Contributions(np.where(slots.known, slots.reward, 0.0).sum(axis=1), np.ones(len(customer)))
+    # Who was not there in the first slot would count as somebody who earned nothing.
+    use = slots.known[:, 0]
+    if not use.any():
+        return {}
+    customer = np.flatnonzero(use)
+    logged = Contributions(np.where(slots.known, slots.reward, 0.0)[use].sum(axis=1), np.ones(len(customer)))
     estimates, weights = {"incumbent": logged}, {}
     for name, target in slots.target.items():
         value, weights[name] = per_decision_dr(
-            slots.action, slots.reward, slots.logged_prob, target, slots.predicted, slots.known
-        )
+            slots.action[use], slots.reward[use], slots.logged_prob[use], target[use], slots.predicted[use],
+            slots.known[use],
+        )  # fmt: skip
         estimates[name] = Contributions(value, np.ones(len(customer)))
     result = bootstrap(estimates, customer, settings.draws, settings.level, seed)
     report: dict[str, dict[str, Any]] = {}

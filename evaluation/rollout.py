@@ -101,7 +101,7 @@ def rollout(
         seen = world.observe(state)
         decision = sample(policy.probabilities_of(seen), noise[:, 0])
         sends_before = state.history.total[:, SEND]
-        state, outcome = world.step(state, decision, noise[:, 1:])
+        state, outcome = world.step(state, decision, noise[:, 1:], seen)
         sent = state.history.total[:, SEND] > sends_before
         decision = torch.where(sent, decision, HOLD)
         earned = slot_reward(objective, outcome, decision, world.catalogue, expected=True)

@@ -16,7 +16,7 @@ from campaigns.replay import DecisionRows
 from propensity.calibration import fit_calibration
 from propensity.fit_settings import FitSettings
 from propensity.model import OUTCOME_OF, PropensityModel
-from propensity.network import HEADS, NetworkSpec, PropensityNetwork
+from propensity.network import BASE, HEADS, NetworkSpec, PropensityNetwork
 
 LEAST_BATCHES = 100
 """Steps in an epoch, at least, down to batches of 256 rows."""
@@ -260,8 +260,6 @@ def _start_at_base_rates(network: PropensityNetwork, tables: FitTables) -> None:
 
 
 def _set_bias(network: PropensityNetwork, head: str, value: float) -> None:
-    from propensity.network import BASE
-
     if head in BASE:
         network.base.head_shift[:, BASE.index(head)] = value
     else:

@@ -70,8 +70,9 @@ def test_the_vector_environment_keeps_the_final_observation() -> None:
 
 
 def test_single_and_vector_environment_agree_on_a_customer() -> None:
-    single, vector = PushEnv(small_market(), Objective(horizon_days=2)), PushVectorEnv(
-        small_market(), Objective(horizon_days=2), num_envs=1
+    single, vector = (
+        PushEnv(small_market(), Objective(horizon_days=2)),
+        PushVectorEnv(small_market(), Objective(horizon_days=2), num_envs=1),
     )
     a, _ = single.reset(seed=5)
     b, _ = vector.reset(seed=5)
