@@ -51,10 +51,18 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_run_leaves_everything_that_others_script_against(finished: Path) -> None:
     folder = finished / "first"
     for name in (
-        ".hydra/config.yaml", "data/report.json", "data/decisions.parquet", "propensity/metrics.json",
-        "market/gate.json", "agents/ppo/policy/policy.json", "policy/policy.json", "evaluation/behaviour.json", "report.html",
-        "manifest.json", "summary.json",
-    ):  # fmt: skip
+        ".hydra/config.yaml",
+        "data/report.json",
+        "data/decisions.parquet",
+        "propensity/metrics.json",
+        "market/gate.json",
+        "agents/ppo/policy/policy.json",
+        "policy/policy.json",
+        "evaluation/behaviour.json",
+        "report.html",
+        "manifest.json",
+        "summary.json",
+    ):
         assert (folder / name).is_file(), name
     summary = json.loads((folder / "summary.json").read_text())
     assert {p["name"] for p in summary["policies"]} >= {"incumbent", "never", "ppo", "linucb", "best_rule"}
