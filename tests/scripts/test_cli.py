@@ -1,0 +1,113 @@
+"""Wrong settings end in one line that says what may be there instead, with exit code 2."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+from hydra.core.global_hydra import GlobalHydra
+
+from scripts.cli import known_keys, launch
+
+
+def leave(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *overrides: str) -> tuple[int, str]:
+    """Exit code and standard error of an entry point whose task is never to be reached."""
+
+    def task(config: object, run_folder: Path) -> None:
+        raise AssertionError("the settings were accepted")
+
+    monkeypatch.setattr(sys, "argv", ["run.py", *overrides])
+    GlobalHydra.instance().clear()
+    capsys.readouterr()
+    with pytest.raises(SystemExit) as left:
+        launch(task)
+    return int(left.value.code or 0), capsys.readouterr().err.strip()
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("seed=-1", "seed=-1: must be at least 0"),
+        ("seed=1.5", "could not be converted to Integer"),
+        ("data.customers=-5", "data.customers=-5: must be at least 1"),
+        ("data.days=0", "data.days=0: must be at least 1"),
+        ("data.days=100000", "data.days=100000: must be at least 1 and at most 3660 days"),
+        ("data.max_rejected=2", "data.max_rejected=2.0: must be at least 0 and at most 1"),
+        ("data.attribution_hours=0", "data.attribution_hours=0.0: must be more than 0"),
+        ("data.attribution_hours=nan", "data.attribution_hours=nan: must be a finite number"),
+        ("objective.horizon_days=0", "objective.horizon_days=0: must be at least 1 and at most 366 days"),
+        ("objective.horizon_days=100000", "objective.horizon_days=100000: must be at least 1 and at most 366 days"),
+        ("objective.margin_rate=-1", "objective.margin_rate=-1.0"),
+        ("objective.send_cost=nan", "objective.send_cost=nan: must be a finite number"),
+        ("objective.unsubscribe_cost=-1", "objective.unsubscribe_cost=-1.0: must be at least 0"),
+        ("objective.terminal=never", "objective.terminal='never': must be zero or continue"),
+        ("guardrails.holdout=1", "guardrails.holdout=1.0"),
+        ("guardrails.spacing_hours=inf", "guardrails.spacing_hours=inf"),
+        ("propensity.members=0", "propensity.members=0: must be at least 1"),
+        ("propensity.epochs=0", "propensity.epochs=0"),
+        ("propensity.batch_size=0", "propensity.batch_size=0"),
+        ("propensity.learning_rate=0", "propensity.learning_rate=0.0: must be more than 0"),
+        ("propensity.hold_share=0", "propensity.hold_share=0.0: must be more than 0 and at most 1"),
+        ("propensity.hold_share=1.5", "propensity.hold_share=1.5"),
+        ("propensity.validation_share=0", "propensity.validation_share=0.0"),
+        ("propensity.validation_share=1", "propensity.validation_share=1.0: must be more than 0 and less than 1"),
+        ("market.margin=0", "market.margin=0.0: must be more than 0"),
+        ("market.pessimism=-1", "market.pessimism=-1.0"),
+        ("market.judge_customers=0", "market.judge_customers=0"),
+        ("agent.ppo.rows=0", "agent.ppo.rows=0: must be at least 1"),
+        ("agent.ppo.batch_size=0", "agent.ppo.batch_size=0"),
+        ("agent.ppo.gamma=1.5", "agent.ppo.gamma=1.5"),
+        ("agent.ppo.clip_range=0", "agent.ppo.clip_range=0.0"),
+        ("agent.ppo.learning_rate=-0.1", "agent.ppo.learning_rate=-0.1"),
+        ("agent.linucb.ridge=0", "agent.linucb.ridge=0.0: must be more than 0"),
+        ("agent.linucb.window_hours=0", "agent.linucb.window_hours=0"),
+        ("evaluation.draws=0", "evaluation.draws=0: must be at least 100"),
+        ("evaluation.first_slots=0", "evaluation.first_slots=0"),
+        ("evaluation.level=1", "evaluation.level=1.0: must be at least 0.5 and less than 1"),
+        ("panel=[ppo,ppo]", "panel: ppo is there more than once"),
+        ("panel=ppo", "write a list, such as panel=[ppo,linucb]"),
+        ("+data.custmers=5", "data.custmers is no known key. Did you mean 'data.customers'?"),
+        ("+sead=1", "sead is no known key. Did you mean 'seed'?"),
+        ("guardrail=none", "Did you mean 'guardrails'?"),
+        ("guardrails=nonne", "Did you mean 'guardrails/none'?"),
+        ("agent=pppo", "Did you mean 'agent/ppo'?"),
+        ("agent.ppo.lerning_rate=1", "Did you mean 'agent.ppo.learning_rate'?"),
+        ("objective.horizon=28", "Did you mean 'objective.horizon_days'?"),
+        ("experiment=ecomerce", "Did you mean 'experiment/ecommerce'?"),
+        ("debug=fst", "Did you mean 'debug/fast'?"),
+        ("~data", "missing mandatory value: data"),
+        ("data", "missing EQUAL"),
+        ("data.customers=", "could not be converted to Integer"),
+    ],
+)
+def test_a_wrong_setting_is_one_line_and_exit_code_2(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path, override: str, message: str
+) -> None:
+    code, errors = leave(monkeypatch, capsys, override, f"hydra.run.dir={tmp_path}")
+    assert code == 2
+    assert message in errors
+    assert len(errors.splitlines()) == 1
+    assert "Traceback" not in errors
+    assert "file://" not in errors
+
+
+def test_every_known_key_is_one_that_the_configuration_has() -> None:
+    keys = known_keys()
+    assert {"seed", "data.customers", "agent.ppo.learning_rate", "data/log", "experiment/travel", "debug/fast"} <= set(
+        keys
+    )
+    assert len(keys) == len(set(keys))
+
+
+def test_continuing_a_folder_that_is_no_run_is_refused(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    def task(config: object, run_folder: Path) -> None:
+        raise AssertionError("the folder was accepted")
+
+    monkeypatch.setattr(sys, "argv", ["train.py", f"run={tmp_path}"])
+    with pytest.raises(SystemExit) as left:
+        launch(task, goes_on=True)
+    assert left.value.code == 2
+    assert "no .hydra/overrides.yaml there; give the folder of an earlier run" in capsys.readouterr().err
