@@ -107,11 +107,12 @@ def hand_made_market(
     cost: float = 0.2,
     pessimism: float = 0.0,
 ) -> Market:
-    """The law as a market of the small world's customers."""
+    """The law as a market of the small world's customers, who all consent."""
     w = small_world()
     slots = days * w.log.clock.slots_per_day
+    people = replace(w.population, consent=torch.ones_like(w.population.consent))
     return make_market(
-        hand_made_model(law, w.population), w.population, three_contents(cost), w.log.clock, guardrails,
+        hand_made_model(law, people), people, three_contents(cost), w.log.clock, guardrails,
         w.grid.first_slot, slots, pessimism,
     )  # fmt: skip
 
