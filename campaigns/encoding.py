@@ -128,7 +128,8 @@ def fit_encoder(frame: pd.DataFrame, table: str, exclude: Collection[str] = ()) 
     """Fits an encoder on training rows.
 
     Numbers and booleans are standardised, text-like columns become one column a level. Constant and empty columns
-    are left out; so are ids, time stamps, lists, and text that is another in every row. Outliers are clipped.
+    are left out; so are ids, time stamps, lists, and text that is another in every row. Outliers are clipped. Where
+    nothing else tells contents apart, their ids do.
 
     Args:
         frame: the training rows of the table.
@@ -137,51 +138,62 @@ def fit_encoder(frame: pd.DataFrame, table: str, exclude: Collection[str] = ()) 
     Returns:
         The encoder, with notes on what it left out.
     """
-    columns: list[ColumnEncoding] = []
     notes: list[str] = []
+    fitted: list[ColumnEncoding | None] = []
     for name in frame.columns:
         if name in RESERVED or name in exclude or str(name).startswith("consent_"):
             continue
-        series = frame[name]
+        series, label = frame[name], f"{table}.{name}"
         if pd.api.types.is_datetime64_any_dtype(series):
-            notes.append(f"{table}.{name}: a time stamp, not used as a feature")
+            notes.append(f"{label}: a time stamp, not used as a feature")
         elif pd.api.types.is_numeric_dtype(series):  # booleans count as numbers here
-            values = _numbers(series)
-            known = values[np.isfinite(values)]
-            if known.size == 0 or np.ptp(known) == 0:
-                notes.append(f"{table}.{name}: constant or empty, left out")
-                continue
-            known, clipped = _without_outliers(known)
-            if clipped:
-                notes.append(f"{table}.{name}: {clipped} outliers clipped to {known.min():g} .. {known.max():g}")
-            if known.size < values.size:
-                missing = values.size - known.size
-                notes.append(f"{table}.{name}: missing in {missing} rows, filled with the mean and flagged")
-            scale = float(known.std()) or 1.0
-            columns.append(
-                ColumnEncoding(
-                    str(name), "number", float(known.mean()), scale, float(known.min()), float(known.max()),
-                    missing=bool(known.size < values.size),
-                )
-            )  # fmt: skip
+            fitted.append(_fit_number(series, label, notes))
         else:
-            present = series.dropna()
-            if len(present) and isinstance(present.iloc[0], list | tuple | set | dict | np.ndarray):
-                notes.append(f"{table}.{name}: lists, left out; give one column a number")
-                continue
-            text = _texts(present)
-            counts = text.value_counts().sort_index().sort_values(ascending=False, kind="stable")
-            if len(counts) == 0 or (len(counts) == 1 and len(text) == len(series)):
-                notes.append(f"{table}.{name}: constant or empty, left out")
-                continue
-            if len(counts) > MAX_LEVELS and counts.iloc[0] == 1:
-                notes.append(f"{table}.{name}: another text in every row, left out")
-                continue
-            if len(counts) > MAX_LEVELS:
-                notes.append(f"{table}.{name}: {len(counts)} levels, the {MAX_LEVELS} most frequent are kept")
-            levels = tuple(sorted(str(level) for level in counts.index[:MAX_LEVELS]))
-            columns.append(ColumnEncoding(str(name), "category", levels=levels))
+            fitted.append(_fit_category(series, label, notes))
+    columns = [column for column in fitted if column is not None]
+    if table == "contents" and not columns and "content_id" in frame.columns:
+        levels = tuple(sorted(str(i) for i in _texts(frame["content_id"].dropna())))[:MAX_LEVELS]
+        columns.append(ColumnEncoding("content_id", "category", levels=levels))
+        notes.append(
+            "contents: no column tells contents apart, so their ids do; nothing learned carries over to new contents"
+        )
     return FeatureEncoder(table, tuple(columns), tuple(notes))
+
+
+def _fit_number(series: pd.Series, label: str, notes: list[str]) -> ColumnEncoding | None:
+    values = _numbers(series)
+    known = values[np.isfinite(values)]
+    if known.size == 0 or np.ptp(known) == 0:
+        notes.append(f"{label}: constant or empty, left out")
+        return None
+    known, clipped = _without_outliers(known)
+    if clipped:
+        notes.append(f"{label}: {clipped} outliers clipped to {known.min():g} .. {known.max():g}")
+    missing = values.size - known.size
+    if missing:
+        notes.append(f"{label}: missing in {missing} rows, filled with the mean and flagged")
+    mean, scale = float(known.mean()), float(known.std()) or 1.0
+    return ColumnEncoding(
+        str(series.name), "number", mean, scale, float(known.min()), float(known.max()), missing=missing > 0
+    )
+
+
+def _fit_category(series: pd.Series, label: str, notes: list[str]) -> ColumnEncoding | None:
+    known = series.dropna()
+    if len(known) and isinstance(known.iloc[0], list | tuple | set | dict | np.ndarray):
+        notes.append(f"{label}: lists, left out; give one column a number")
+        return None
+    counts = _texts(known).value_counts().sort_index().sort_values(ascending=False, kind="stable")
+    if len(counts) == 0 or (len(counts) == 1 and len(known) == len(series)):
+        notes.append(f"{label}: constant or empty, left out")
+        return None
+    if len(counts) > MAX_LEVELS and counts.iloc[0] == 1:
+        notes.append(f"{label}: another text in every row, left out")
+        return None
+    if len(counts) > MAX_LEVELS:
+        notes.append(f"{label}: {len(counts)} levels, the {MAX_LEVELS} most frequent are kept")
+    levels = tuple(sorted(str(level) for level in counts.index[:MAX_LEVELS]))
+    return ColumnEncoding(str(series.name), "category", levels=levels)
 
 
 def _numbers(series: pd.Series) -> np.ndarray:

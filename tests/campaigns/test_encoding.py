@@ -50,6 +50,16 @@ def test_columns_that_tell_nothing_are_left_out_with_a_note(column: object, why:
     assert any(why in note for note in encoder.notes)
 
 
+def test_contents_without_attributes_are_told_apart_by_their_ids() -> None:
+    for ids in (["a", "b"], [1, 2], [7]):
+        contents = pd.DataFrame({"content_id": ids, "colour": "red"})
+        encoder = fit_encoder(contents, "contents")
+        assert np.array_equal(encoder.encode(contents), np.eye(len(ids)))
+        assert any("their ids do" in note for note in encoder.notes)
+        assert not encoder.encode(pd.DataFrame({"content_id": ["new"]})).any()
+    assert fit_encoder(pd.DataFrame({"content_id": [1, 2], "price": [1, 2]}), "contents").names == ["price"]
+
+
 def test_missing_and_infinite_numbers_become_the_mean_and_a_flag() -> None:
     encoder = fitted([1.0, 2.0, 3.0, np.nan, np.inf] * 12)
     assert encoder.names == ["x", "x missing"]
