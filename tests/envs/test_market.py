@@ -55,7 +55,7 @@ def fitted(market: Market) -> Fitted:
 def lively(market: Market) -> Market:
     """The market with opens, purchases and opt-outs so frequent that short lives hold many of them."""
     model = market.model
-    offset = model.calibration.offset + torch.tensor([2.5, 1.0, 3.0, 1.0, 1.5])
+    offset = model.calibration.offset + torch.tensor([2.5, 1.0, 4.0, 1.0, 1.5])
     return replace(market, model=replace(model, calibration=replace(model.calibration, offset=offset)))
 
 
