@@ -5,20 +5,26 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from sb3_contrib import MaskablePPO
+from sb3_contrib.common.maskable.buffers import MaskableRolloutBuffer
+from stable_baselines3 import PPO
 from stable_baselines3.common.logger import Logger
 
 from agents.ppo import DevicePPO, train_ppo
 from agents.ppo_settings import PPOSettings
 from agents.vec_env import MarketVecEnv
 from campaigns.guardrails import NO_GUARDRAILS, Guardrails
+from campaigns.history import SEND
 from campaigns.objective import Objective
 from envs.episodes import Episodes
 from evaluation.rollout import rollout
+from policies.actor import ActorChooser
 from policies.chooser import Chooser
 from policies.rules import CapDaypartContent, Never
+from tests.envs.hand_made import GOOD, hand_made_market, its_objective
 from tests.worlds import small_market, small_world
 
 TINY = PPOSettings(steps=64 * 8 * 6, rows=64, rollout_slots=8, batch_size=128, epochs=2, width=16, checkpoint_updates=3)
@@ -113,3 +119,100 @@ def test_ppo_finds_the_one_content_that_pays() -> None:
     best, idle = worth(CapDaypartContent(16, "any", "home_ideas")), worth(Never())
     learned = worth(train_ppo(market, objective, settings, seed=0))
     assert (learned - idle) / (best - idle) > 0.9
+
+
+def test_advantages_are_those_of_the_stock_buffer_fed_with_the_same_experience() -> None:
+    """SB3 adds the discounted value of a cut episode's last observation to its reward; terminated ones get none."""
+    slots, rows = 24, 40
+    settings = replace(TINY, rows=rows, rollout_slots=slots, gamma=0.95, gae_lambda=0.9)
+    market, objective = small_market(), Objective(horizon_days=2)
+    learner = DevicePPO(MarketVecEnv(Episodes(market, objective, rows, seed=1)), settings, seed=1)
+    learner.set_logger(Logger(None, []))
+    _, callback = learner._setup_learn(10_000, None)
+    # The same episodes once more, with the same draws: what the learner saw.
+    again = Episodes(market, objective, rows, seed=5)
+    again.load_state_dict(learner.episodes.state_dict())
+    learner.collect_rollouts(learner.env, callback, learner.rollout_buffer, slots)
+    ours = learner.rollout_buffer
+
+    stock = MaskableRolloutBuffer(
+        slots, learner.observation_space, learner.action_space, "cpu", settings.gae_lambda, settings.gamma, rows
+    )
+    starts, vectors = np.ones(rows, dtype=bool), again.vector(again.seen, again.remaining)
+    cut = terminated = 0
+    with torch.no_grad():
+        for slot in range(slots):
+            torch.testing.assert_close(ours.observations[slot], vectors)
+            torch.rand(rows, generator=again.generator)  # of the decisions
+            masks, value = again.masks().numpy(), learner.policy.predict_values(vectors)
+            following, transition = again.step(ours.actions[slot])
+            reward = transition.reward * learner.reward_scale
+            torch.testing.assert_close(ours.rewards[slot], reward)
+            truncated = transition.done & ~transition.terminated
+            bootstrapped = reward + truncated * 0.95 * learner.policy.predict_values(transition.final).squeeze(1)
+            stock.add(
+                vectors.numpy(), ours.actions[slot].numpy(), bootstrapped.numpy(), starts, value,
+                ours.log_probs[slot], action_masks=masks,
+            )  # fmt: skip
+            starts, vectors = transition.done.numpy(), following
+            cut, terminated = cut + int(truncated.sum()), terminated + int(transition.terminated.sum())
+        stock.compute_returns_and_advantage(learner.policy.predict_values(vectors), starts)
+    assert cut > 5
+    assert terminated > 5
+    np.testing.assert_allclose(ours.advantages.numpy(), stock.advantages, rtol=1e-3, atol=1e-4)
+    np.testing.assert_allclose(ours.returns_.numpy(), stock.returns, rtol=1e-3, atol=1e-4)
+
+
+def test_undiscounted_training_stays_finite() -> None:
+    learned = weights(train_ppo(small_market(), Objective(horizon_days=1), replace(TINY, gamma=1.0), seed=0))
+    assert bool(torch.isfinite(learned).all())
+
+
+def test_learners_that_know_no_masks_send_nothing_that_guardrails_forbid() -> None:
+    market = small_market(Guardrails(quiet_from=0, quiet_until=24, holdout=0.0))
+    env = MarketVecEnv(Episodes(market, Objective(horizon_days=2), 8, seed=0))
+    learner = PPO("MlpPolicy", env, n_steps=16, batch_size=64, n_epochs=1, seed=0, device="cpu")
+    wanted = []
+
+    def note(local: dict[str, object], _: dict[str, object]) -> bool:
+        wanted.append(np.asarray(local["actions"]).ravel())
+        return True
+
+    learner.learn(8 * 16 * 2, callback=note)
+    assert (np.concatenate(wanted) > 0).mean() > 0.5  # it tried
+    assert int(env.episodes.state.history.total[:, SEND].sum()) == 0
+
+
+def test_the_same_critic_and_actor_are_served_as_were_trained() -> None:
+    episodes = Episodes(small_market(), small_world().objective, 64, seed=1)
+    learner = DevicePPO(MarketVecEnv(episodes), TINY, seed=1)
+    with torch.no_grad():
+        vectors = episodes.vector(episodes.seen, episodes.remaining)
+        trained = learner.policy.log_probabilities(vectors, episodes.masks()).exp()
+    served = ActorChooser(learner.policy.chosen_actor(), "ppo").probabilities(episodes.seen)
+    torch.testing.assert_close(served, trained, rtol=1e-5, atol=1e-6)
+
+
+def test_ppo_learns_to_send_the_right_content_at_the_right_hour_and_nothing_else() -> None:
+    class Serves:
+        def __init__(self, chooser: Chooser) -> None:
+            self.probabilities_of = chooser.probabilities
+
+    market, objective = hand_made_market(days=2), its_objective(2)
+    settings = PPOSettings(
+        steps=128 * 12 * 40,
+        rows=128,
+        rollout_slots=12,
+        batch_size=256,
+        epochs=6,
+        learning_rate=3e-3,
+        width=32,
+        gamma=0.9,
+    )
+    learned = rollout(market, Serves(train_ppo(market, objective, settings, seed=0)), objective, 300, seed=9)
+    best = rollout(market, Serves(CapDaypartContent(16, "evening", "good")), objective, 300, seed=9)
+    idle = rollout(market, Serves(Never()), objective, 300, seed=9)
+    gain = (learned.value.mean() - idle.value.mean()) / (best.value.mean() - idle.value.mean())
+    assert 0.9 < gain <= 1 + 1e-6  # the rule is the optimum
+    assert learned.heatmap[:, 18:].sum() > 0.8 * learned.sends.sum()
+    assert learned.contents[:, GOOD - 1].sum() > 0.8 * learned.sends.sum()
