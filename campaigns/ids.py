@@ -65,7 +65,7 @@ def rows_of(keys: np.ndarray, table_keys: np.ndarray) -> np.ndarray:
         Shape [N], int64.
     """
     rows = np.asarray(pd.Index(table_keys, dtype=object).get_indexer(pd.Index(keys, dtype=object)), dtype=np.int64)
-    unmatched = np.flatnonzero(rows < 0)
+    unmatched = np.flatnonzero((rows < 0) & ~pd.isna(keys))
     if not len(unmatched):
         return rows
     whole = pd.Index([_whole(key) for key in table_keys], dtype=object)
