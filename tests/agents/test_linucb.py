@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import numpy as np
 import pytest
 import torch
 
+from agents import linucb
 from agents.linucb import LinUCB, train_linucb
 from agents.linucb_settings import LinUCBSettings
+from campaigns.guardrails import Guardrails
+from evaluation.rollout import rollout
+from policies.chooser import Chooser
+from policies.rules import CapDaypartContent, Never
+from tests.envs.hand_made import BAD, Law, hand_made_market, its_objective
 from tests.worlds import small_market, small_world
 
 
@@ -64,3 +72,50 @@ def test_the_same_seed_learns_the_same_policy_in_a_market() -> None:
     assert first.alpha == 0.0
     other = train_linucb(small_market(), small_world().objective, settings, seed=5)
     assert not torch.equal(first.theta, other.theta)
+
+
+class Watched(LinUCB):
+    """Keeps what it is taught."""
+
+    lessons: ClassVar[list[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]] = []
+
+    def update(self, features: torch.Tensor, reward: torch.Tensor, weight: torch.Tensor | None = None) -> None:
+        assert weight is not None
+        self.lessons.append((features.clone(), reward.clone(), weight.clone()))
+        super().update(features, reward, weight)
+
+
+def test_a_window_of_rewards_never_runs_into_the_next_customers_episode(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Nothing can be sent, so that a window holds as many times what its customer buys unasked; tastes differ widely.
+    law = Law(idle=(0.1,), taste=1.5)
+    market = hand_made_market(law, Guardrails("shut", 0, 24, 0, 0, 0.0, 0.0, 0, 0, 0.0), days=2)
+    monkeypatch.setattr(linucb, "LinUCB", Watched)
+    monkeypatch.setattr(Watched, "lessons", [])
+    rows, slots, window, horizon = 20, 40, 3, 12
+    train_linucb(market, its_objective(2), LinUCBSettings(rows=rows, slots=slots, window_hours=12), seed=0)
+    assert len(Watched.lessons) == slots - window + 1
+    counted, dropped = 0.0, 0
+    for features, reward, weight in Watched.lessons:
+        taste = features[:, 1].double()  # the customer's first column, after the constant
+        chance = torch.sigmoid(torch.logit(torch.tensor(0.1, dtype=torch.float64)) + law.taste * taste)
+        whole = weight == 1
+        torch.testing.assert_close(reward[whole].double(), window * chance[whole] * law.basket, rtol=1e-4, atol=1e-4)
+        assert bool(((weight == 0) | whole).all())
+        counted, dropped = counted + float(weight.sum()), dropped + int((~whole).sum())
+    # Of each episode's slots all but the last two have a whole window before it ends.
+    assert counted / (counted + dropped) == pytest.approx((horizon - window + 1) / horizon, abs=0.06)
+
+
+def test_it_learns_in_a_market_to_send_the_right_content_at_the_right_hour() -> None:
+    class Serves:
+        def __init__(self, chooser: Chooser) -> None:
+            self.probabilities_of = chooser.probabilities
+
+    market, objective = hand_made_market(days=4), its_objective(4)
+    settings = LinUCBSettings(rows=128, slots=96, window_hours=4)
+    learned = rollout(market, Serves(train_linucb(market, objective, settings, seed=1)), objective, 300, seed=9)
+    best = rollout(market, Serves(CapDaypartContent(16, "evening", "good")), objective, 300, seed=9)
+    idle = rollout(market, Serves(Never()), objective, 300, seed=9)
+    gain = (learned.value.mean() - idle.value.mean()) / (best.value.mean() - idle.value.mean())
+    assert 0.9 < gain <= 1 + 1e-6
+    assert learned.contents[:, BAD - 1].sum() < 0.02 * learned.sends.sum()

@@ -14,6 +14,7 @@ from campaigns.guardrails import Guardrails
 from campaigns.objective import Objective
 from evaluation.rollout import rollout
 from policies.rules import CapDaypartContent
+from tests.envs.hand_made import Law, hand_made_market, its_objective
 from tests.worlds import small_market
 
 SEARCH = RuleSearchSettings(first_customers=20, kept=6, last_customers=120)
@@ -61,3 +62,19 @@ def test_the_same_seed_finds_the_same_rule() -> None:
 def test_a_search_of_nobody_is_refused() -> None:
     with pytest.raises(CampaignError, match=r"agent\.best_rule\.kept=0"):
         RuleSearchSettings(kept=0)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_planted_best_rule_is_found(seed: int) -> None:
+    # One content sells, in the evening alone; every send costs. A day has one evening slot in most zones.
+    best = search_rule(hand_made_market(days=4), its_objective(4), SEARCH, seed)
+    assert (best.content, best.daypart) == ("good", "evening")
+    assert best.cap >= 4
+
+
+def test_where_every_send_loses_the_least_of_them_is_found() -> None:
+    progress: list[tuple[int, int]] = []
+    market = hand_made_market(Law(gain=0.0), days=3, cost=1.0)
+    best = search_rule(market, its_objective(3), SEARCH, 0, lambda done, total: progress.append((done, total)))
+    assert best.cap == 1
+    assert progress == [(i + 1, 36) for i in range(36)]
