@@ -14,13 +14,11 @@ import pandas as pd
 import pandera.pandas as pa
 
 from campaigns.clock import SlotClock, is_timezone
-from campaigns.columns import AMOUNTS, FLAGS
+from campaigns.columns import FLAGS
 from campaigns.errors import CampaignError
-from campaigns.flags import FALSE, TRUE, read_flags
+from campaigns.flags import read_flags
 from campaigns.ids import MISSING_WORDS, id_keys, kept_ids
 from campaigns.times import read_times
-
-__all__ = ["AMOUNTS", "FALSE", "FLAGS", "TRUE"]
 
 EVENTS = ("open", "click", "visit", "purchase", "unsubscribe", "refund")
 MOSTLY_NUMBERS = 0.8
