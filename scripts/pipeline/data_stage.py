@@ -7,7 +7,6 @@ from pathlib import Path
 
 from campaigns.audit import audit_log
 from campaigns.datasets.hillstrom import data_folder, read_hillstrom
-from campaigns.encoding import fit_encoder
 from campaigns.errors import CampaignError
 from campaigns.grid import make_grid
 from campaigns.log_reader import find_table
@@ -31,8 +30,6 @@ def data_stage(config: RunConfig, runner: StageRunner) -> Stage:
         write_log(log, folder)
         grid = make_grid(log)
         report = log.report | {"audit": audit_log(log, grid)}
-        for table, frame in (("users", log.users), ("contents", log.contents)):
-            report["preparation"] = [*report["preparation"], *fit_encoder(frame, table).notes]
         write_json(folder / "report.json", report)
 
     return runner.run("data", settings, (), work, show_as="data", inputs=_inputs(config))

@@ -70,6 +70,9 @@ def open_study(config: RunConfig, run_folder: Path) -> Study:
     runner = StageRunner(run_folder, cache, config=digest(_lasting(config)))
     study = Study(config, runner, data_stage(config, runner))
     check_log(study)
+    # What preparation did is known only now: it is fitted to the training half.
+    notes = [*study.user_encoder.notes, *study.content_encoder.notes]
+    write_json(run_folder / "data" / "report.json", study.log.report | {"preparation": notes})
     return study
 
 
