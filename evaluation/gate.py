@@ -31,7 +31,7 @@ class GateCheck:
     """One marginal, simulated beside observed.
 
     Attributes:
-        name: what is compared, per customer over the log's span.
+        name: what is compared, per customer over the slots that the log shows.
         observed, simulated: the two figures.
         ratio: simulated over observed.
         low, high: interval of the ratio, by customer bootstrap of the log.
@@ -84,6 +84,9 @@ def market_gate(
 ) -> MarketGate:
     """Compares a log with a rollout of its fitted logging policy over the same span.
 
+    The market plays every customer in every slot. Where the log has gaps (customers who came later or left, outcomes
+    whose window its end cuts off), what is simulated is taken for as many slots as the log shows.
+
     Args:
         grid: the log; N customers by T slots.
         simulated: of the fitted logging policy in the market, same customers, same span, cold start.
@@ -95,32 +98,37 @@ def market_gate(
     Returns:
         The verdict. Sends, opens, clicks, purchases, opt-outs and value decide it; sends by content only warn.
     """
-    sent = grid.decision > HOLD
-    customers = int((grid.decision != ABSENT).any(axis=1).sum())
-    observed: dict[str, np.ndarray] = {"sends": sent.sum(axis=1).astype(np.float64)}
-    expected = {"sends": float(simulated.sends.mean())}
+    decided = grid.decision != ABSENT
+    labelled = decided & grid.labelled
+    customers = max(int(decided.any(axis=1).sum()), 1)
+    observed: dict[str, np.ndarray] = {"sends": (grid.decision > HOLD).sum(axis=1).astype(np.float64)}
+    simulation = {"sends": float(simulated.sends.mean())}
     for name, column in OUTCOMES.items():
         if column in grid.outcomes:
-            observed[name] = np.nan_to_num(grid.outcomes[column].astype(np.float64)).sum(axis=1)
-            expected[name] = simulated.expected[column] / len(simulated.value)
+            values = np.nan_to_num(grid.outcomes[column].astype(np.float64))
+            observed[name] = np.where(labelled, values, 0.0).sum(axis=1)
+            simulation[name] = simulated.expected[column] / len(simulated.value)
     marginals = list(observed)
     for index in range(len(catalogue)):
-        observed[f"sends of {catalogue.ids[index]}"] = (grid.decision == 1 + index).sum(axis=1).astype(np.float64)
-        expected[f"sends of {catalogue.ids[index]}"] = float(simulated.contents[:, index].sum()) / len(simulated.value)
+        name = f"sends of {catalogue.ids[index]}"
+        observed[name] = (grid.decision == 1 + index).sum(axis=1).astype(np.float64)
+        simulation[name] = float(simulated.contents[:, index].sum()) / len(simulated.value)
 
-    weights = np.random.default_rng(seed).poisson(1.0, (draws, len(sent))).astype(np.float64)
-    shares = weights / weights.sum(axis=1, keepdims=True)
+    weights = np.random.default_rng(seed).poisson(1.0, (draws, len(decided))).astype(np.float64)
     noise = _simulation_error(simulated)
     tail = 100 * (1 - level) / 2
     checks = []
     generator = np.random.default_rng(seed + 1)
     for name, values in observed.items():
-        mean = float(values.sum() / max(customers, 1))
+        mean = float(values.sum() / customers)
         if mean == 0:
             continue
-        boot = shares @ values * (len(values) / max(customers, 1))
+        slots = (labelled if name in OUTCOMES else decided).sum(axis=1).astype(np.float64)
+        shown = float(slots.sum() / customers)
+        expected = simulation[name] * shown / grid.slots
+        boot = shown * (weights @ values) / np.maximum(weights @ slots, 1.0)
         jitter = 1 + noise.get(name, 0.0) * generator.standard_normal(draws)
-        ratios = expected[name] * jitter / np.where(boot == 0, np.nan, boot)
+        ratios = expected * jitter / np.where(boot == 0, np.nan, boot)
         low, high = (float(q) for q in np.nanpercentile(ratios, [tail, 100 - tail]))
         low, high = min(low, high), max(low, high)
         inside, outside = low >= 1 - margin and high <= 1 + margin, high < 1 - margin or low > 1 + margin
@@ -128,8 +136,8 @@ def market_gate(
             GateCheck(
                 name,
                 mean,
-                expected[name],
-                expected[name] / mean,
+                expected,
+                expected / mean,
                 low,
                 high,
                 True if inside else False if outside else None,
