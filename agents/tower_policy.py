@@ -73,7 +73,7 @@ class TowerPolicy(MaskableActorCriticPolicy):
         return customers, state, remaining, candidates.view(len(vectors), -1, spec.candidates)
 
     def log_probabilities(self, vectors: Tensor, masks: Any) -> Tensor:
-        """Log-probabilities of all decisions, -inf where masked. Shape [B, 1 + K]."""
+        """Log-probabilities of all decisions, so low where masked that the probability is 0. Shape [B, 1 + K]."""
         customers, state, _, candidates = self._split(vectors)
         logits = self.actor(customers, state, self.contents, candidates)
         if masks is not None:

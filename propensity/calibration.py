@@ -20,11 +20,11 @@ if TYPE_CHECKING:
 QUANTILES = 64
 """Entries of the table of value residuals."""
 
-LEVEL_PRIOR = 5.0
-"""The same for offsets, which all customers set."""
-
 PRIOR_EVENTS = 200.0
 """How many events it takes for the data to weigh as much as the prior."""
+
+LEVEL_PRIOR = 5.0
+"""The same for offsets, which all customers set."""
 
 
 def fit_calibration(

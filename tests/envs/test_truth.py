@@ -1,0 +1,117 @@
+"""The reference truth behind the policies' face: what is seen of it is the product's own history of its log."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import cache
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from campaigns.grid import make_grid
+from campaigns.guardrails import NO_GUARDRAILS, Guardrails
+from campaigns.history import SEND
+from campaigns.logs import LogSettings, make_log
+from campaigns.objective import Objective
+from campaigns.replay import replay
+from envs.reference.variants import VARIANTS
+from envs.reference.world import ReferenceWorld
+from envs.truth import Truth, make_truth
+from evaluation.rollout import rollout
+from policies.rules import CapDaypartContent, Never, Random
+from tests.worlds import small_world
+
+CUSTOMERS, DAYS = 150, 6
+
+
+class Serves:
+    """A rule as a world is asked with it."""
+
+    def __init__(self, rule: CapDaypartContent | Never | Random) -> None:
+        self.probabilities_of = rule.probabilities
+
+
+@cache
+def truth(guardrails: Guardrails = NO_GUARDRAILS, customers: int = CUSTOMERS) -> Truth:
+    w = small_world()
+    world = ReferenceWorld(VARIANTS["ecommerce"], customers, 5, w.log.clock.slot_hours, "UTC", days=DAYS)
+    return make_truth(world, w.users, w.contents, Objective(horizon_days=DAYS), w.log.clock, guardrails)
+
+
+def test_what_is_seen_of_the_truth_is_the_replay_of_its_log() -> None:
+    world, generator = truth(), torch.Generator().manual_seed(0)
+    state = world.begin(torch.arange(CUSTOMERS), generator)
+    histories, rows = [], []
+    names = np.array([None, *world.catalogue.ids], dtype=object)
+    for _ in range(DAYS * 6):
+        seen = world.observe(state)
+        histories.append(state.history)
+        decision = torch.multinomial(Random(0.4).probabilities(seen), 1, generator=generator).squeeze(1)
+        slot, noise = state.slot, torch.rand(CUSTOMERS, world.noise_columns, generator=generator)
+        state, outcome = world.step(state, decision, noise, seen)
+        events = ("opened", "clicked", "visited", "purchased", "unsubscribed", "value")
+        rows.append(
+            pd.DataFrame(
+                {
+                    "user_id": world.world.users["user_id"],
+                    "time": world.clock.times(slot.numpy()),
+                    "content_id": names[decision.numpy()],
+                    **{name: getattr(outcome, name).numpy() for name in events},
+                }
+            )
+        )
+    tables = {"users": world.world.users, "contents": world.world.contents, "decisions": pd.concat(rows)}
+    log = make_log(tables, LogSettings(max_rejected=0.0))
+    for step, history in zip(
+        replay(make_grid(log), world.population, world.catalogue, log.clock), histories, strict=True
+    ):
+        for name, expected in history.tensors().items():
+            assert torch.equal(step.observation.history.tensors()[name], expected), name
+    assert int(histories[-1].total[:, SEND].sum()) > 500
+    assert bool(histories[-1].opted_out.any())
+
+
+def test_drawn_values_have_the_mean_of_the_expected_ones() -> None:
+    world = truth(customers=1500)
+    result = rollout(world, Serves(Random(0.4)), Objective(horizon_days=DAYS), 1500, seed=1)
+    error = (result.drawn - result.value).astype(np.float64)
+    assert abs(error.mean()) < 4 * error.std() / 1500**0.5
+    assert result.drawn.std() > 1.5 * result.value.std()
+
+
+def test_rules_meet_the_same_luck_in_the_truth() -> None:
+    world, objective = truth(), Objective(horizon_days=DAYS)
+    first, again, other = (
+        rollout(world, Serves(rule), objective, CUSTOMERS, seed=2)
+        for rule in (Never(), Never(), CapDaypartContent(1, "evening", "home_ideas"))
+    )
+    np.testing.assert_array_equal(first.drawn, again.drawn)
+    held = other.sends == 0
+    np.testing.assert_array_equal(first.drawn[held], other.drawn[held])
+    assert 0 < held.sum() < CUSTOMERS
+
+
+def test_nobody_without_consent_or_after_an_opt_out_is_sent_anything() -> None:
+    world = truth()
+    consent = torch.arange(CUSTOMERS) % 3 > 0
+    world = replace(
+        world, population=replace(world.population, consent=world.population.consent & consent.unsqueeze(1))
+    )
+
+    class Insists:
+        def probabilities_of(self, observation):  # type: ignore[no-untyped-def]
+            chances = torch.zeros(observation.allowed.shape)
+            chances[:, 3] = 1.0
+            return chances
+
+    result = rollout(world, Insists(), Objective(horizon_days=DAYS), CUSTOMERS, seed=3)
+    assert not result.sends[~consent.numpy()].any()
+    assert (result.sends[result.opted_out] < DAYS * 6).any()
+    assert result.opted_out.any()
+
+
+def test_the_truths_people_are_one_draw_and_cannot_be_asked_for_in_part() -> None:
+    with pytest.raises(ValueError, match="150 customers, asked for 10"):
+        truth().begin(torch.arange(10), torch.Generator())
