@@ -25,7 +25,7 @@ from evaluation.estimators import DR, IPS, SNIPS, Contributions, LoggedDecisions
 from evaluation.intervals import bootstrap
 from evaluation.offline_settings import OfflineSettings
 from evaluation.rollout import Decides
-from evaluation.verdict import diagnose, diagnose_weights, safe_blend, verdict
+from evaluation.verdict import Word, diagnose, diagnose_weights, safe_blend, verdict
 from propensity.model import PropensityModel
 from propensity.rewards import expected_rewards
 
@@ -208,10 +208,10 @@ def _one_step(slots: LoggedSlots, settings: OfflineSettings, seed: int) -> dict[
         for estimator in estimators:
             estimates[f"{estimator.name} {name}"] = estimator.contributions(logged, target[use, 0], predicted)
     result = bootstrap(estimates, logged.customer, settings.draws, settings.level, seed)
+    diagnosed = {name: diagnose(logged, target[use, 0]) for name, target in slots.target.items()}
     report: dict[str, dict[str, Any]] = {}
     for name, target in slots.target.items():
-        chosen = f"DR {name}"
-        diagnostics = diagnose(logged, target[use, 0])
+        chosen, diagnostics = f"DR {name}", diagnosed[name]
         difference = result.difference(chosen, "incumbent")
         weights = importance_weights(logged, target[use, 0])
         report[name] = {
@@ -224,14 +224,17 @@ def _one_step(slots: LoggedSlots, settings: OfflineSettings, seed: int) -> dict[
             "verdict": verdict(difference, diagnostics),
             "estimators": {e.name: result.interval(f"{e.name} {name}").to_dict() for e in estimators},
         }
-        best_rule = [f"DR {other}" for other in slots.target if other != name]
-        report[name]["against"] = {
-            other[3:]: {
-                **result.difference(chosen, other).to_dict(),
-                "verdict": verdict(result.difference(chosen, other), diagnostics),
-            }
-            for other in best_rule
-        }
+        report[name]["against"] = {}
+        for other in slots.target:
+            if other != name:
+                between = result.difference(chosen, f"DR {other}")
+                word = _between(verdict(between, diagnostics), verdict(between, diagnosed[other]))
+                report[name]["against"][other] = {**between.to_dict(), "verdict": word}
         if diagnostics.refused:
             report[name] |= {"value": None, "low": None, "high": None, "difference": None, "blend": 0.0}
     return report
+
+
+def _between(mine: Word, others: Word) -> Word:
+    """The word on two policies: a difference says no more than the weaker of its two estimates."""
+    return mine if mine == others else "not identifiable" if mine == "not identifiable" else "cannot tell"

@@ -245,3 +245,21 @@ def test_one_slot_logs_are_compared_by_one_step_estimators_and_with_each_other()
     assert report["never"]["against"]["bad"]["verdict"] == "better"
     forward, back = report["never"]["against"]["bad"], report["bad"]["against"]["never"]
     assert forward["value"] == pytest.approx(-back["value"])
+
+
+def test_a_policy_is_not_called_better_than_one_whose_own_estimate_is_refused() -> None:
+    """`bad` was hardly ever logged: the estimate of sending it is refused, and so is any comparison with it."""
+    generator = np.random.default_rng(0)
+    rows, logged = 4000, np.array([0.5, 0.498, 0.002])
+    action = generator.choice(3, size=(rows, 1), p=logged)
+    reward = np.array([1.0, 2.0, 0.0])[action] + generator.normal(0, 0.5, (rows, 1))
+    arms = {name: np.tile(np.eye(3)[k], (rows, 1, 1)) for k, name in enumerate(("never", "good", "bad"))}
+    slots = LoggedSlots(
+        action, reward, logged[action], np.ones((rows, 1), dtype=bool), np.zeros((rows, 1, 3)), arms, False
+    )
+    report = evaluate_offline(slots, SETTINGS, 0)
+    assert report["bad"]["verdict"] in {"cannot tell", "not identifiable"}
+    assert report["good"]["against"]["never"]["verdict"] == "better"
+    assert report["never"]["against"]["good"]["verdict"] == "worse"
+    assert report["good"]["against"]["bad"]["verdict"] == "cannot tell"
+    assert report["bad"]["against"]["good"]["verdict"] in {"cannot tell", "not identifiable"}
