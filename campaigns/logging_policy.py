@@ -1,6 +1,7 @@
 """The incumbent: the logging policy as a log shows it, fitted by weighted likelihood.
 
-It is fitted to what was really decided, forced holds included, since a market does not know why nothing was sent.
+For markets it is fitted to what was really decided, forced holds included, since a market does not know why nothing was
+sent; for estimates from a log without probabilities it is fitted to decisions that were free.
 """
 
 from __future__ import annotations
@@ -126,6 +127,7 @@ def fit_logging_policy(
     seed: int = 0,
     rows: int = 150_000,
     epochs: int = 8,
+    respect_eligible: bool = False,
 ) -> LoggingPolicyModel:
     """Fits the incumbent.
 
@@ -134,10 +136,12 @@ def fit_logging_policy(
         seed: the same seed gives the same model on the CPU.
         rows: decisions used at most; sends and holds are thinned alike, in different shares, and weighted up.
         epochs: passes over them.
+        respect_eligible: whether holds that the log calls ineligible count as forced, with probability 1: so for
+            estimates from the log; a market, which does not know who is eligible, needs what was done in all.
     Raises:
         CampaignError: where the log holds no decision.
     """
-    table = _collect(grid, population, catalogue, clock, seed, rows)
+    table = _collect(grid, population, catalogue, clock, seed, rows, respect_eligible)
     torch.manual_seed(seed)
     spec = LoggingPolicySpec(population.features.shape[1], catalogue.features.shape[1])
     model = LoggingPolicyModel(spec, tuple(str(i) for i in catalogue.ids))
@@ -171,7 +175,13 @@ def fit_logging_policy(
 
 
 def _collect(
-    grid: DecisionGrid, population: Population, catalogue: Catalogue, clock: SlotClock, seed: int, rows: int
+    grid: DecisionGrid,
+    population: Population,
+    catalogue: Catalogue,
+    clock: SlotClock,
+    seed: int,
+    rows: int,
+    respect_eligible: bool,
 ) -> _Rows:
     sends, decisions = int((grid.decision > HOLD).sum()), int((grid.decision != ABSENT).sum())
     if not decisions:
@@ -180,7 +190,7 @@ def _collect(
     hold_share = min(1.0, 0.5 * rows / max(decisions - sends, 1))
     generator = np.random.default_rng(seed)
     parts: list[_Rows] = []
-    for step in replay(grid, population, catalogue, clock, respect_eligible=False):
+    for step in replay(grid, population, catalogue, clock, respect_eligible=respect_eligible):
         decision = step.decision.numpy()
         sent = (decision > HOLD) & (decision <= len(catalogue))
         share = np.where(sent, send_share, hold_share)

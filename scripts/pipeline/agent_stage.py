@@ -109,9 +109,11 @@ def _linucb_from_log(study: Study, guardrails: Guardrails, half: str) -> Chooser
     rows = torch.arange(len(study.population)) if half == "all" else torch.from_numpy(study.halves[half])
     grid, people = study.grid.take(rows.numpy()), study.population.take(rows)
     step = next(iter(replay(grid, people, study.catalogue, study.log.clock)))
-    known = torch.from_numpy(grid.labelled[:, 0]) & (step.decision >= HOLD)
+    known = torch.from_numpy(grid.labelled[:, 0]) & (step.decision >= HOLD) & (step.decision <= len(study.catalogue))
     features = bandit_features(step.observation)
-    taken = features.gather(1, step.decision.clamp(min=0).view(-1, 1, 1).expand(-1, 1, features.shape[2])).squeeze(1)
+    taken = features.gather(
+        1, step.decision.clamp(0, len(study.catalogue)).view(-1, 1, 1).expand(-1, 1, features.shape[2])
+    ).squeeze(1)
     earned = torch.from_numpy(logged_rewards(grid, study.catalogue, study.objective, 1)[:, 0]).float()
     learner = LinUCB(features.shape[2], study.config.agent.linucb)
     learner.update(taken[known], earned[known])

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from campaigns.guardrails import NO_GUARDRAILS, Guardrails
+from campaigns.history import ABSENT
 from campaigns.logging_policy import fit_logging_policy
 from campaigns.replay import DecisionRows, decision_rows
 from campaigns.support import fit_support, narrowed
@@ -22,6 +23,9 @@ from propensity.metrics import propensity_metrics
 from scripts.pipeline.context import JUDGE, TRAIN, Study, load_logging_policy, load_model, save_model
 from scripts.pipeline.progress import StageProgress
 from scripts.pipeline.stage import Stage, write_json
+
+FREE = "free"
+"""Where the incumbent stage keeps the logging policy of decisions that were free, which offline estimates need."""
 
 SEEDS = {TRAIN: 1, JUDGE: 2, "all": 3}
 
@@ -66,8 +70,11 @@ def incumbent_stage(study: Study) -> Stage:
     config = study.config
 
     def work(folder: Path, progress: StageProgress) -> None:
-        model = fit_logging_policy(study.grid, study.population, study.catalogue, study.log.clock, config.seed)
-        save_model(model, folder)
+        log = (study.grid, study.population, study.catalogue, study.log.clock, config.seed)
+        save_model(fit_logging_policy(*log), folder)
+        if np.isnan(study.grid.action_prob[study.grid.decision != ABSENT]).any():
+            (folder / FREE).mkdir(exist_ok=True)
+            save_model(fit_logging_policy(*log, respect_eligible=True), folder / FREE)
         support = fit_support(study.grid, study.population, study.catalogue, study.log.clock, config.market.support)
         write_json(folder / "support.json", asdict(support))
 

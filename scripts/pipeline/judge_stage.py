@@ -17,7 +17,7 @@ from policies.incumbent import Incumbent
 from policies.policy import Policy, load_policy
 from scripts.pipeline.agent_stage import plain_rules
 from scripts.pipeline.context import JUDGE, TRAIN, Study, load_logging_policy, load_model, settings_of
-from scripts.pipeline.fit_stage import serving_guardrails, world
+from scripts.pipeline.fit_stage import FREE, serving_guardrails, world
 from scripts.pipeline.progress import StageProgress
 from scripts.pipeline.stage import Stage, write_json
 
@@ -105,10 +105,11 @@ def offline_stage(study: Study, agents: dict[str, Stage], train: Stage, incumben
         rows = study.halves[JUDGE]
         grid, people = study.grid.take(rows), study.population.take(torch.from_numpy(rows))
         panel = {n: p for n, (p, kind) in panel_policies(study, agents, incumbent).items() if kind != INCUMBENT}
+        free = incumbent.folder / FREE
         slots = 1 if study.is_one_shot else config.evaluation.first_slots
         collected = collect_slots(
             grid, people, study.catalogue, study.log.clock, serving_guardrails(study, incumbent), study.objective,
-            panel, load_model(train.folder), load_logging_policy(incumbent.folder), slots,
+            panel, load_model(train.folder), load_logging_policy(free if free.is_dir() else incumbent.folder), slots,
             lambda done: progress.update(done, slots),
         )  # fmt: skip
         report = evaluate_offline(collected, config.evaluation, config.seed)
