@@ -32,10 +32,10 @@ def sends_where_free(model: LoggingPolicyModel) -> tuple[float, float]:
 
 
 def test_what_eligibility_forced_does_not_count_as_a_choice_where_asked() -> None:
-    predicted, observed = sends_where_free(fit_logging_policy(*LOG, respect_eligible=True))
+    predicted, observed = sends_where_free(fit_logging_policy(*LOG, epochs=60, respect_eligible=True))
     assert predicted == pytest.approx(observed, rel=0.1)
 
 
 def test_by_default_the_fit_is_of_everything_that_was_done() -> None:
-    predicted, observed = sends_where_free(fit_logging_policy(*LOG))
+    predicted, observed = sends_where_free(fit_logging_policy(*LOG, epochs=60))
     assert predicted < 0.75 * observed
