@@ -138,13 +138,18 @@ def require(frame: pd.DataFrame, columns: tuple[str, ...], name: str) -> None:
 
 
 def slots_of(times: pd.Series, clock: SlotClock, name: str) -> np.ndarray:
-    """The slot in which each time lies. Shape [N], int64.
+    """The slot in which each time lies; see `times_of`. Shape [N], int64."""
+    return np.asarray(clock.slots(times_of(times, clock, name)))
+
+
+def times_of(times: pd.Series, clock: SlotClock, name: str) -> pd.DatetimeIndex:
+    """Each time as naive wall clock of the grid's zone. Length N.
 
     Raises:
         CampaignError: naming the first time that cannot be read, and its row.
     """
     if not len(times):
-        return np.zeros(0, dtype=np.int64)
+        return pd.DatetimeIndex([])
     codes, uniques = pd.factorize(times)  # a table has few times and many rows
     parsed = read_times(pd.Series(uniques, name="time"), clock, f"{name}.time").times
     good = np.append(parsed.notna().to_numpy(dtype=bool), False)[codes]  # a missing time has code -1, the last
@@ -154,7 +159,7 @@ def slots_of(times: pd.Series, clock: SlotClock, name: str) -> np.ndarray:
             f"{name}.time: {times.iloc[bad[0]]!r} in row {times.index[bad[0]]} (and {len(bad) - 1} more) is not "
             "readable as a time stamp; write 2025-04-01T16:00."
         )
-    return np.asarray(clock.slots(parsed))[codes]
+    return pd.DatetimeIndex(parsed)[codes]
 
 
 def _bits(frame: pd.DataFrame, name: str) -> tuple[np.ndarray, np.ndarray]:
@@ -217,7 +222,8 @@ def _event_rows(
     row = roster.users.rows(events["user_id"], "history events")
     seen = (row >= 0) & kind.isin(list(COLUMN_OF)).to_numpy(dtype=bool)  # a refund changes money, not history
     events, row, kind = events[seen], row[seen], kind[seen]
-    slot = slots_of(events["time"], clock, "history events")
+    times = times_of(events["time"], clock, "history events")
+    slot = np.asarray(clock.slots(times))
     content = np.zeros(len(events), dtype=np.int64)
     if "content_id" in events.columns:
         content = roster.decisions(events["content_id"], "history events")
@@ -228,7 +234,7 @@ def _event_rows(
         {
             "_user": row,
             "slot": slot,
-            "time": read_times(events["time"], clock, "history events.time").times.to_numpy(),
+            "time": times,
             "_content": np.where(content > HOLD, content, -1),
         }
     )

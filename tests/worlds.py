@@ -17,9 +17,17 @@ from campaigns.replay import decision_rows
 from envs.market import Market, make_market
 from envs.reference.simulate import simulate
 from envs.reference.variants import VARIANTS
+from policies.chooser import Chooser
 from propensity.fit import fit_network
 from propensity.fit_settings import FitSettings
 from propensity.model import PropensityModel
+
+
+class Serves:
+    """A chooser as worlds and rollouts are asked with it."""
+
+    def __init__(self, chooser: Chooser) -> None:
+        self.probabilities_of = chooser.probabilities
 
 
 @dataclass(frozen=True)

@@ -59,14 +59,15 @@ def worlds_stage(
             sizes["truth"] = TRUTH_CUSTOMERS * customers
         horizon = study.objective.horizon_days * study.log.clock.slots_per_day
         parts: dict[str, np.ndarray] = {}
-        held: dict[str, dict[str, float]] = {}
+        held: dict[str, float] = {}
         for number, (where, place) in enumerate(worlds.items()):
             done = number * horizon
             result = rollout(
                 place, policy, study.objective, sizes[where], config.seed + 100, None,
-                lambda slot, done=done: progress.update(done + slot, len(worlds) * horizon), policy.guardrails,
+                lambda slot, done=done: progress.update(done + slot, len(worlds) * horizon),
+                policy.guardrails if where == "judged" else None,
             )  # fmt: skip
-            held[where] = result.held_because
+            held |= result.held_because
             parts |= {f"{where}.{key}": values for key, values in _arrays(result).items()}
         np.savez_compressed(folder / "rollouts.npz", **parts)
         write_json(folder / "policy.json", {"name": name, "kind": kind, "mode": policy.mode, "held_because": held})
@@ -152,7 +153,7 @@ def _arrays(result: Rollout) -> dict[str, np.ndarray]:
 def load_held(stage: Stage) -> dict[str, float]:
     """Why a `worlds_stage`'s policy held in the judging world: share of customers' slots by guardrail."""
     held: dict[str, float] = json.loads((stage.folder / "policy.json").read_text(encoding="utf-8"))["held_because"]
-    return held["judged"]  # type: ignore[return-value]
+    return held
 
 
 def load_rollouts(stage: Stage) -> dict[str, dict[str, np.ndarray]]:

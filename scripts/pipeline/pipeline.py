@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -176,8 +176,6 @@ def _final_policy(study: Study, choice: dict[str, Any], agents: dict[str, Stage]
 
 def _lasting(config: RunConfig) -> dict[str, Any]:
     """The settings that results depend on: not where files lie."""
-    from dataclasses import asdict
-
     kept = asdict(config)
     for key in ("cache_dir", "run", "previous", "out", "users", "contents", "time"):
         kept.pop(key, None)

@@ -13,10 +13,9 @@ from agents.linucb import LinUCB, train_linucb
 from agents.linucb_settings import LinUCBSettings
 from campaigns.guardrails import Guardrails
 from evaluation.rollout import rollout
-from policies.chooser import Chooser
 from policies.rules import CapDaypartContent, Never
 from tests.envs.hand_made import BAD, Law, hand_made_market, its_objective
-from tests.worlds import small_market, small_world
+from tests.worlds import Serves, small_market, small_world
 
 
 def test_the_estimate_is_the_ridge_solution() -> None:
@@ -107,10 +106,6 @@ def test_a_window_of_rewards_never_runs_into_the_next_customers_episode(monkeypa
 
 
 def test_it_learns_in_a_market_to_send_the_right_content_at_the_right_hour() -> None:
-    class Serves:
-        def __init__(self, chooser: Chooser) -> None:
-            self.probabilities_of = chooser.probabilities
-
     market, objective = hand_made_market(days=4), its_objective(4)
     settings = LinUCBSettings(rows=128, slots=96, window_hours=4)
     learned = rollout(market, Serves(train_linucb(market, objective, settings, seed=1)), objective, 300, seed=9)

@@ -25,8 +25,9 @@ from policies.actor import ActorChooser
 from policies.chooser import Chooser
 from policies.rules import CapDaypartContent, Never
 from tests.envs.hand_made import GOOD, hand_made_market, its_objective
-from tests.worlds import small_market, small_world
+from tests.worlds import Serves, small_market, small_world
 
+QUICK = PPOSettings(rows=128, rollout_slots=12, batch_size=256, epochs=6, learning_rate=3e-3, width=32, gamma=0.9)
 TINY = PPOSettings(steps=64 * 8 * 6, rows=64, rollout_slots=8, batch_size=128, epochs=2, width=16, checkpoint_updates=3)
 
 
@@ -92,26 +93,13 @@ def test_stock_maskable_ppo_trains_through_the_numpy_face() -> None:
 
 
 def test_ppo_finds_the_one_content_that_pays() -> None:
-    class Serves:
-        def __init__(self, chooser: Chooser) -> None:
-            self.probabilities_of = chooser.probabilities
-
     market = small_market(NO_GUARDRAILS)
     names = [str(i) for i in market.catalogue.ids]
     cost = torch.full((len(names),), 0.1)
     cost[names.index("home_ideas")] = -1.0  # a sponsor pays for it
     market = replace(market, catalogue=replace(market.catalogue, cost=cost))
     objective = Objective(horizon_days=2, unsubscribe_cost=0.0)
-    settings = PPOSettings(
-        steps=128 * 12 * 30,
-        rows=128,
-        rollout_slots=12,
-        batch_size=256,
-        epochs=6,
-        learning_rate=3e-3,
-        width=32,
-        gamma=0.9,
-    )
+    settings = replace(QUICK, steps=128 * 12 * 30)
 
     def worth(chooser: Chooser) -> float:
         return float(rollout(market, Serves(chooser), objective, 300, seed=9).value.mean())
@@ -194,21 +182,8 @@ def test_the_same_critic_and_actor_are_served_as_were_trained() -> None:
 
 
 def test_ppo_learns_to_send_the_right_content_at_the_right_hour_and_nothing_else() -> None:
-    class Serves:
-        def __init__(self, chooser: Chooser) -> None:
-            self.probabilities_of = chooser.probabilities
-
     market, objective = hand_made_market(days=2), its_objective(2)
-    settings = PPOSettings(
-        steps=128 * 12 * 40,
-        rows=128,
-        rollout_slots=12,
-        batch_size=256,
-        epochs=6,
-        learning_rate=3e-3,
-        width=32,
-        gamma=0.9,
-    )
+    settings = replace(QUICK, steps=128 * 12 * 40)
     learned = rollout(market, Serves(train_ppo(market, objective, settings, seed=0)), objective, 300, seed=9)
     best = rollout(market, Serves(CapDaypartContent(16, "evening", "good")), objective, 300, seed=9)
     idle = rollout(market, Serves(Never()), objective, 300, seed=9)

@@ -13,18 +13,10 @@ from campaigns.errors import CampaignError
 from campaigns.guardrails import Guardrails
 from campaigns.objective import Objective
 from evaluation.rollout import rollout
-from policies.rules import CapDaypartContent
 from tests.envs.hand_made import Law, hand_made_market, its_objective
-from tests.worlds import small_market
+from tests.worlds import Serves, small_market
 
 SEARCH = RuleSearchSettings(first_customers=20, kept=6, last_customers=120)
-
-
-class Serves:
-    """A rule as a world is asked with it."""
-
-    def __init__(self, rule: CapDaypartContent) -> None:
-        self.probabilities_of = rule.probabilities
 
 
 def test_candidates_stay_within_the_weekly_cap() -> None:

@@ -21,16 +21,9 @@ from envs.reference.world import ReferenceWorld
 from envs.truth import Truth, make_truth
 from evaluation.rollout import rollout
 from policies.rules import CapDaypartContent, Never, Random
-from tests.worlds import small_world
+from tests.worlds import Serves, small_world
 
 CUSTOMERS, DAYS = 150, 6
-
-
-class Serves:
-    """A rule as a world is asked with it."""
-
-    def __init__(self, rule: CapDaypartContent | Never | Random) -> None:
-        self.probabilities_of = rule.probabilities
 
 
 @cache

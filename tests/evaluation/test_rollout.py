@@ -15,15 +15,9 @@ from evaluation.rollout import Rollout, rollout
 from policies.chooser import one_hot
 from policies.rules import CapDaypartContent, Never
 from tests.envs.hand_made import BAD, DULL, GOOD, Law, hand_made_market, its_objective
+from tests.worlds import Serves
 
 DAYS, CUSTOMERS = 4, 200
-
-
-class Serves:
-    """A rule as a world is asked with it."""
-
-    def __init__(self, rule: CapDaypartContent | Never) -> None:
-        self.probabilities_of = rule.probabilities
 
 
 class Always:
