@@ -96,6 +96,13 @@ class PropensityModel:
         response = self._response(outputs, sent)
         return response if member is not None else _mean(response)
 
+    def respond_with_gradients(
+        self, customers: Tensor, state: Tensor, contents: Tensor, candidate: Tensor, sent: Tensor
+    ) -> Response:
+        """As `respond`, with gradients to its inputs: what attributions integrate. Families without have no such."""
+        projected = self.network.project_customers(customers)
+        return _mean(self._response(self.network(projected, state, contents, candidate, sent, None), sent))
+
     @torch.no_grad()
     def respond_members(
         self, customers: Tensor, state: Tensor, contents: Tensor, candidate: Tensor, sent: Tensor

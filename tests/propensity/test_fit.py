@@ -161,6 +161,17 @@ def test_one_members_answer_is_its_slice_of_all(model: PropensityModel) -> None:
         torch.testing.assert_close(getattr(alone, name), picked)
 
 
+def test_answers_with_gradients_are_the_same_answers(model: PropensityModel) -> None:
+    g, n, s = torch.Generator().manual_seed(6), 20, model.spec
+    customers, *rest = [torch.randn(n, w, generator=g) for w in (s.customers, s.state, s.contents, s.candidates)]
+    customers.requires_grad_()
+    sent = torch.arange(n) % 2 > 0
+    response = model.respond_with_gradients(customers, *rest, sent)
+    torch.testing.assert_close(response.purchase, model.respond(customers, *rest, sent).purchase)
+    (slopes,) = torch.autograd.grad(response.purchase.sum(), customers)
+    assert (slopes.abs().sum(dim=1) > 0).all()
+
+
 def test_all_decisions_at_once_equal_one_at_a_time(model: PropensityModel) -> None:
     people, state = population().features[:20], torch.randn(20, 2, generator=torch.Generator().manual_seed(2))
     candidates = torch.randn(20, K, 1, generator=torch.Generator().manual_seed(3))
