@@ -78,7 +78,7 @@ def _values(
     generator = torch.Generator().manual_seed(seed)
     chosen = torch.randint(len(market.pool), (customers,), generator=generator)
     state = market.begin(chosen.repeat(len(rules)), generator)
-    same_member = torch.randint(market.model.spec.members, (customers,), generator=generator).repeat(len(rules))
+    same_member = torch.randint(market.model.members, (customers,), generator=generator).repeat(len(rules))
     state = type(state)(state.history, state.slot, same_member, state.population, state.projected)
     cap, daypart, choice = (column.repeat_interleave(customers) for column in _columns(rules, market.catalogue))
     value = torch.zeros(len(rules) * customers)

@@ -81,7 +81,7 @@ def market_step(market: Market, customers: int) -> None:
     seen = market.observe(state)
     content, sent = (decision - 1).clamp(min=0), decision > 0
     contents, candidate, moment = market.catalogue.features[content], seen.candidate(content), seen.state
-    forward = seconds(lambda: market.model.network(state.projected, moment, contents, candidate, sent, state.member))
+    forward = seconds(lambda: market.model.predictor(state.projected, moment, contents, candidate, sent, state.member))
     step = seconds(lambda: market.step(state, decision, noise))
     say("market step", customers=customers, steps_per_second=customers / step,
         bare_forward_per_second=customers / forward, share_of_bare_forward=forward / step)  # fmt: skip

@@ -1,4 +1,4 @@
-"""The learned market: customers whose answers come from a fitted network and whose clocks are rules.
+"""The learned market: customers whose answers come from a fitted model and whose clocks are rules.
 
 Only responses are learned. History, calendar, consent and guardrails are the product's own definitions, so a
 market's state is exactly what a replay of its log gives back.
@@ -18,8 +18,8 @@ from campaigns.guardrails import Guardrails
 from campaigns.history import HOLD, History
 from campaigns.observation import Calendar, Observation, make_calendar, observe
 from envs.world import Outcome, happenings
-from propensity.model import PropensityModel
 from propensity.response import NOISE_COLUMNS, draw
+from propensity.response_model import ResponseModel
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class MarketState:
         slot: the slot to be decided. Shape [N], int64.
         member: ensemble member in which each customer lives for the episode. Shape [N], int64.
         population: the N customers.
-        projected: their features through the networks' first layers, computed once an episode.
+        projected: what their features contribute to the model's answers, computed once an episode.
     """
 
     history: History
@@ -64,10 +64,10 @@ class MarketState:
 
 @dataclass(frozen=True)
 class Market:
-    """A world made of one fitted network and a pool of customers.
+    """A world made of one fitted model and a pool of customers.
 
     Attributes:
-        model: the fitted network.
+        model: the fitted model, of any family.
         pool: customers that episodes draw from, nobody held out.
         catalogue: the K contents.
         clock: the grid.
@@ -79,7 +79,7 @@ class Market:
         start: histories of the pool's customers at an episode's start; nothing known by default.
     """
 
-    model: PropensityModel
+    model: ResponseModel
     pool: Population
     catalogue: Catalogue
     clock: SlotClock
@@ -110,9 +110,9 @@ class Market:
     def begin(self, customers: Tensor, generator: torch.Generator) -> MarketState:
         """An episode's start for the pool's customers at `customers`; each is given one member at random."""
         device = customers.device
-        member = torch.randint(
-            self.model.spec.members, customers.shape, generator=generator, device=generator.device
-        ).to(device)
+        member = torch.randint(self.model.members, customers.shape, generator=generator, device=generator.device).to(
+            device
+        )
         people = self.pool.take(customers)
         history = (
             past.start(len(customers), self.catalogue, device) if self.start is None else self.start.take(customers)
@@ -201,7 +201,7 @@ class Market:
 
 
 def make_market(
-    model: PropensityModel,
+    model: ResponseModel,
     pool: Population,
     catalogue: Catalogue,
     clock: SlotClock,

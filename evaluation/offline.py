@@ -26,7 +26,7 @@ from evaluation.intervals import bootstrap
 from evaluation.offline_settings import OfflineSettings
 from evaluation.rollout import Decides
 from evaluation.verdict import Word, diagnose, diagnose_weights, safe_blend, verdict
-from propensity.model import PropensityModel
+from propensity.response_model import ResponseModel
 from propensity.rewards import expected_rewards
 
 
@@ -75,7 +75,7 @@ def collect_slots(
     guardrails: Guardrails,
     objective: Objective,
     policies: Mapping[str, Decides],
-    model: PropensityModel,
+    model: ResponseModel,
     logging_policy: LoggingPolicyModel,
     slots: int,
     progress: Callable[[int], None] | None = None,

@@ -1,4 +1,4 @@
-"""Sends what the propensity network says gains most now, where it gains anything: myopic, but hard to beat."""
+"""Sends what the propensity model says gains most now, where it gains anything: myopic, but hard to beat."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from torch import Tensor
 from campaigns.objective import Objective
 from campaigns.observation import Observation
 from policies.chooser import Chooser, best_allowed, one_hot, register
-from propensity.model import PropensityModel
+from propensity.kinds import restore_model
+from propensity.response_model import ResponseModel
 from propensity.rewards import expected_rewards
 
 
@@ -21,14 +22,14 @@ class PropensityGreedy(Chooser):
     """Compares the expected reward of every content with that of holding, and sends the best above a threshold.
 
     Args:
-        model: the propensity network.
+        model: the propensity model, of any family.
         objective: what is earned.
         threshold: least expected gain of a send over a hold, in the objective's unit.
     """
 
     kind = "propensity_greedy"
 
-    def __init__(self, model: PropensityModel, objective: Objective, threshold: float = 0.0) -> None:
+    def __init__(self, model: ResponseModel, objective: Objective, threshold: float = 0.0) -> None:
         self.model = model
         self.objective = objective
         self.threshold = threshold
@@ -53,11 +54,11 @@ class PropensityGreedy(Chooser):
         }
 
     def tensors(self) -> dict[str, Tensor]:
-        """The network's tensors."""
+        """The model's tensors."""
         return self.model.tensors()
 
     @classmethod
     def restore(cls, settings: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> PropensityGreedy:
         """The inverse of `settings` and `tensors`."""
-        model = PropensityModel.restore(settings["model"], tensors)
+        model = restore_model(settings["model"], tensors)
         return cls(model, Objective(**settings["objective"]), settings["threshold"])

@@ -11,14 +11,15 @@ from sklearn.metrics import log_loss, precision_recall_fscore_support, roc_auc_s
 from campaigns.audience import Catalogue, Population
 from campaigns.history import HOLD
 from campaigns.replay import DecisionRows
-from propensity.model import OUTCOME_OF, PropensityModel
+from propensity.model import OUTCOME_OF
 from propensity.response import Response
+from propensity.response_model import ResponseModel
 
 BINS = 10
 
 
 def propensity_metrics(
-    model: PropensityModel, rows: DecisionRows, population: Population, catalogue: Catalogue
+    model: ResponseModel, rows: DecisionRows, population: Population, catalogue: Catalogue
 ) -> dict[str, Any]:
     """Metrics of every head and of the value model; all weighted for subsampled holds.
 
@@ -137,7 +138,7 @@ def calibration_slope(predicted: np.ndarray, observed: np.ndarray, weight: np.nd
 
 
 @torch.no_grad()
-def _predict(model: PropensityModel, rows: DecisionRows, population: Population, catalogue: Catalogue) -> Response:
+def _predict(model: ResponseModel, rows: DecisionRows, population: Population, catalogue: Catalogue) -> Response:
     sent = rows.decision > HOLD
     content = (rows.decision - 1).clamp(min=0)
     return model.respond(

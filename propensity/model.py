@@ -1,17 +1,17 @@
-"""A fitted network with its calibration: what markets, policies and reports ask."""
+"""A fitted model with its calibration and the joint law of a slot's outcomes: what markets and policies ask."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, fields
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from propensity.network import HEADS, NetworkSpec, PropensityNetwork
+from propensity.network import HEADS
 from propensity.response import Response
+from propensity.response_model import Predictor
 
 CALIBRATED = ("purchase", "visit", "unsubscribe", "open", "click")
 """Heads with a calibration of their own, in the order of `Calibration.slope`."""
@@ -46,27 +46,32 @@ class Calibration:
 
 @dataclass(frozen=True)
 class PropensityModel:
-    """A fitted network.
+    """A fitted model of any family; see `propensity.response_model.ResponseModel`.
 
     Attributes:
-        network: in evaluation mode.
+        predictor: what its family learned, in evaluation mode.
         calibration: of its heads.
         known: heads whose outcome the log has; the others answer 0.
-        spec: sizes.
     """
 
-    network: PropensityNetwork
+    predictor: Predictor
     calibration: Calibration
     known: frozenset[str]
-    spec: NetworkSpec = field(init=False)
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "spec", self.network.spec)
+    @property
+    def members(self) -> int:
+        """k, the number of ensemble members."""
+        return self.predictor.members
+
+    @property
+    def kind(self) -> str:
+        """The family: network, logistic or gbdt."""
+        return self.predictor.kind
 
     @torch.no_grad()
     def project_customers(self, customers: Tensor) -> Tensor:
-        """First-layer products of customers' features [N, Fu], to be kept for an episode."""
-        return self.network.project_customers(customers)
+        """What customers' features [N, Fu] contribute (a network's first layers), to be kept for an episode."""
+        return self.predictor.project_customers(customers)
 
     @torch.no_grad()
     def respond(
@@ -91,8 +96,8 @@ class PropensityModel:
                 probabilities.
             projected: `project_customers(customers)`, where it is at hand.
         """
-        kept = self.network.project_customers(customers) if projected is None else projected
-        outputs = self.network(kept, state, contents, candidate, sent, member)
+        kept = self.predictor.project_customers(customers) if projected is None else projected
+        outputs = self.predictor(kept, state, contents, candidate, sent, member)
         response = self._response(outputs, sent)
         return response if member is not None else _mean(response)
 
@@ -108,8 +113,8 @@ class PropensityModel:
         self, customers: Tensor, state: Tensor, contents: Tensor, candidate: Tensor, sent: Tensor
     ) -> Response:
         """As `respond`, every member's answer on its own. Shapes [N, k]."""
-        projected = self.network.project_customers(customers)
-        return self._response(self.network(projected, state, contents, candidate, sent, None), sent)
+        projected = self.predictor.project_customers(customers)
+        return self._response(self.predictor(projected, state, contents, candidate, sent, None), sent)
 
     @torch.no_grad()
     def respond_all(self, projected: Tensor, state: Tensor, contents: Tensor, candidates: Tensor) -> Response:
@@ -118,7 +123,7 @@ class PropensityModel:
         Returns:
             Tensors of shape [N, 1 + K].
         """
-        outputs = self.network.forward_all(projected, state, contents, candidates)
+        outputs = self.predictor.forward_all(projected, state, contents, candidates)
         rows, decisions = outputs.shape[:2]
         sent = torch.ones(rows, decisions, dtype=torch.bool, device=outputs.device)
         sent[:, 0] = False
@@ -162,35 +167,23 @@ class PropensityModel:
         """The same model on another device."""
         c = self.calibration
         moved = Calibration(c.slope.to(device), c.offset.to(device), c.value_scale, c.residuals.to(device), c.floor)
-        network = PropensityNetwork(self.spec).to(device)
-        network.load_state_dict(self.network.state_dict())
-        return PropensityModel(network.eval(), moved, self.known)
+        return PropensityModel(self.predictor.moved(device), moved, self.known)
 
     def settings(self) -> dict[str, Any]:
         """JSON-able part."""
         return {
-            "spec": asdict(self.spec),
+            "kind": self.kind,
+            **self.predictor.settings(),
             "known": sorted(self.known),
             "value_scale": self.calibration.value_scale,
             "floor": self.calibration.floor,
         }
 
     def tensors(self) -> dict[str, Tensor]:
-        """The rest, by name."""
-        weights = {f"network.{k}": v.detach().cpu().contiguous() for k, v in self.network.state_dict().items()}
+        """The rest, by name; the family's own begin with its kind."""
+        own = {f"{self.kind}.{k}": v.detach().cpu().contiguous() for k, v in self.predictor.weights().items()}
         c = self.calibration
-        return weights | {"slope": c.slope.cpu(), "offset": c.offset.cpu(), "residuals": c.residuals.cpu()}
-
-    @staticmethod
-    def restore(settings: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> PropensityModel:
-        """The inverse of `settings` and `tensors`."""
-        network = PropensityNetwork(NetworkSpec(**settings["spec"]))
-        prefix = "network."
-        network.load_state_dict({k[len(prefix) :]: v for k, v in tensors.items() if k.startswith(prefix)})
-        calibration = Calibration(
-            tensors["slope"], tensors["offset"], settings["value_scale"], tensors["residuals"], settings["floor"]
-        )
-        return PropensityModel(network.eval(), calibration, frozenset(settings["known"]))
+        return own | {"slope": c.slope.cpu(), "offset": c.offset.cpu(), "residuals": c.residuals.cpu()}
 
     def digest(self) -> str:
         """A short hash of everything fitted."""

@@ -7,7 +7,9 @@ for customer and moment whatever is decided; the response adds what a send chang
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -108,6 +110,8 @@ class PropensityNetwork(nn.Module):
         spec: sizes.
     """
 
+    kind = "network"
+
     def __init__(self, spec: NetworkSpec) -> None:
         super().__init__()
         self.spec = spec
@@ -116,6 +120,30 @@ class PropensityNetwork(nn.Module):
             (spec.customers, spec.state, spec.contents, spec.candidates), spec.members, spec.width, len(HEADS)
         )
         self.register_buffer("base_columns", torch.tensor([HEADS.index(name) for name in BASE]))
+
+    @property
+    def members(self) -> int:
+        """k."""
+        return self.spec.members
+
+    def settings(self) -> dict[str, Any]:
+        """JSON-able part of a saved network."""
+        return {"spec": asdict(self.spec)}
+
+    def weights(self) -> dict[str, Tensor]:
+        """The rest, by name."""
+        return dict(self.state_dict())
+
+    @staticmethod
+    def restore(settings: Mapping[str, Any], weights: Mapping[str, Tensor]) -> PropensityNetwork:
+        """The inverse of `settings` and `weights`."""
+        network = PropensityNetwork(NetworkSpec(**settings["spec"]))
+        network.load_state_dict(dict(weights))
+        return network.eval()
+
+    def moved(self, device: torch.device | str) -> PropensityNetwork:
+        """A copy on another device."""
+        return PropensityNetwork.restore(self.settings(), self.state_dict()).to(device)
 
     def project_customers(self, customers: Tensor) -> Tensor:
         """What of both trunks' first layers stays the same for an episode. Shape [N, 2 width]."""

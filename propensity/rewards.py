@@ -1,4 +1,4 @@
-"""What every decision would earn now, by a fitted network: the myopic view that greedy rules and DR share."""
+"""What every decision would earn now, by a fitted model: the myopic view that greedy rules and DR share."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from torch import Tensor
 
 from campaigns.objective import Objective, reward
 from campaigns.observation import Observation
-from propensity.model import PropensityModel
 from propensity.response import Response
+from propensity.response_model import ResponseModel
 
 ROWS_AT_ONCE = 4096
 """Customers in one pass, which bounds memory at ROWS_AT_ONCE x K x members x width numbers."""
 
 
 @torch.no_grad()
-def expected_rewards(model: PropensityModel, observation: Observation, objective: Objective) -> Tensor:
+def expected_rewards(model: ResponseModel, observation: Observation, objective: Objective) -> Tensor:
     """E[reward | state, decision] of the slot for hold and every content.
 
     Args:

@@ -24,6 +24,7 @@ from campaigns.replay import BINARY_OUTCOMES
 from conf.schema import AGENTS, GATES, SOURCES, RunConfig
 from policies.chooser import Chooser
 from policies.policy import MODES, Policy
+from propensity.kinds import restore_model
 from propensity.model import PropensityModel
 from scripts.pipeline.stage import Stage, StageRunner, write_json
 
@@ -201,9 +202,9 @@ def save_model(model: PropensityModel | LoggingPolicyModel, folder: Path) -> Non
 
 
 def load_model(folder: Path) -> PropensityModel:
-    """Reads a propensity network."""
+    """Reads a propensity model of any family."""
     settings = json.loads((folder / "model.json").read_text(encoding="utf-8"))
-    return PropensityModel.restore(settings, load_file(folder / "weights.safetensors"))
+    return restore_model(settings, load_file(folder / "weights.safetensors"))
 
 
 def load_logging_policy(folder: Path) -> LoggingPolicyModel:

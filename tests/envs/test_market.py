@@ -40,7 +40,7 @@ def walk(market: Market, customers: int, slots: int, seed: int = 0) -> list[tupl
 def fitted(market: Market) -> Fitted:
     """The market's network as plain arrays."""
     model = market.model
-    weights = {name: values.double().numpy() for name, values in model.network.state_dict().items()}
+    weights = {name: values.double().numpy() for name, values in model.predictor.state_dict().items()}
     c = model.calibration
     return Fitted(
         weights,

@@ -13,6 +13,7 @@ from campaigns.errors import CampaignError
 from campaigns.replay import DecisionRows
 from propensity.fit import fit_network
 from propensity.fit_settings import FitSettings
+from propensity.kinds import restore_model
 from propensity.metrics import calibration_slope, head_metrics, propensity_metrics
 from propensity.model import PropensityModel
 from propensity.response import NOISE_COLUMNS, draw
@@ -150,7 +151,7 @@ def test_an_outcome_that_the_log_lacks_is_never_predicted(model: PropensityModel
 
 def test_one_members_answer_is_its_slice_of_all(model: PropensityModel) -> None:
     g = torch.Generator().manual_seed(5)
-    n, s = 50, model.spec
+    n, s = 50, model.predictor.spec
     inputs = [torch.randn(n, width, generator=g) for width in (s.customers, s.state, s.contents, s.candidates)]
     sent = torch.rand(n, generator=g) < 0.5
     member = torch.randint(s.members, (n,), generator=g)
@@ -186,7 +187,7 @@ def test_all_decisions_at_once_equal_one_at_a_time(model: PropensityModel) -> No
 
 
 def test_a_model_restores_exactly_and_a_seed_repeats(model: PropensityModel, rows: DecisionRows) -> None:
-    again = PropensityModel.restore(model.settings(), model.tensors())
+    again = restore_model(model.settings(), model.tensors())
     assert again.digest() == model.digest()
     few = FitSettings(epochs=1, width=8, members=2)
     part = rows.take(rows.customer < 500)
