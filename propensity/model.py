@@ -105,8 +105,8 @@ class PropensityModel:
         self, customers: Tensor, state: Tensor, contents: Tensor, candidate: Tensor, sent: Tensor
     ) -> Response:
         """As `respond`, with gradients to its inputs: what attributions integrate. Families without have no such."""
-        projected = self.network.project_customers(customers)
-        return _mean(self._response(self.network(projected, state, contents, candidate, sent, None), sent))
+        projected = self.predictor.project_customers(customers)
+        return _mean(self._response(self.predictor(projected, state, contents, candidate, sent, None), sent))
 
     @torch.no_grad()
     def respond_members(

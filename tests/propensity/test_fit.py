@@ -163,7 +163,7 @@ def test_one_members_answer_is_its_slice_of_all(model: PropensityModel) -> None:
 
 
 def test_answers_with_gradients_are_the_same_answers(model: PropensityModel) -> None:
-    g, n, s = torch.Generator().manual_seed(6), 20, model.spec
+    g, n, s = torch.Generator().manual_seed(6), 20, model.predictor.spec
     customers, *rest = [torch.randn(n, w, generator=g) for w in (s.customers, s.state, s.contents, s.candidates)]
     customers.requires_grad_()
     sent = torch.arange(n) % 2 > 0
