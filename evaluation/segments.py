@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from campaigns.column_groups import grouped_columns
+
 LEAST_CUSTOMERS = 10
 """Groups of fewer customers are left out."""
-
-MOST_LEVELS = 8
-"""Columns with more levels are not split by."""
 
 
 def behaviour_by_segment(
@@ -42,15 +40,10 @@ def behaviour_by_segment(
         nothing is sent) and `top_share` of the segment's sends; the column that tells most first.
     """
     found = []
-    for name in users.columns:
-        if str(name).startswith("consent_") or name in {"user_id", "timezone", "as_of"}:
-            continue
-        groups = _groups(users[name])
-        if groups is None:
-            continue
+    for name, groups in grouped_columns(users):
         told = _between(groups, sends)
         if told > 0:
-            found.append((told, str(name), groups))
+            found.append((told, name, groups))
     found.sort(key=lambda entry: (-entry[0], entry[1]))
     rows = []
     for _, name, groups in found[:columns]:
@@ -71,28 +64,6 @@ def behaviour_by_segment(
                 }
             )
     return rows
-
-
-def _groups(column: pd.Series) -> pd.Series | None:
-    """The column as a categorical of 2 to MOST_LEVELS levels, or None where it does not split customers so."""
-    if pd.api.types.is_datetime64_any_dtype(column):
-        return None
-    if pd.api.types.is_numeric_dtype(column) and not pd.api.types.is_bool_dtype(column) and column.nunique() > 4:
-        values = pd.to_numeric(column, errors="coerce")
-        edges = np.unique(values.dropna().quantile([0, 1 / 3, 2 / 3, 1]).to_numpy())
-        if len(edges) < 3:
-            return None
-        labels = [f"{_plain(low)} to {_plain(high)}" for low, high in pairwise(edges)]
-        labels[1:] = [f"above {label}" for label in labels[1:]]
-        codes = np.searchsorted(edges[1:-1], values.to_numpy(dtype=np.float64), side="left")
-        codes = np.where(values.isna(), -1, codes)
-        return pd.Series(pd.Categorical.from_codes(codes, categories=pd.Index(labels)), index=column.index)
-    groups = column.astype("string").astype("category")
-    return groups if 2 <= len(groups.cat.categories) <= MOST_LEVELS else None
-
-
-def _plain(value: float) -> str:
-    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
 
 
 def _between(groups: pd.Series, values: np.ndarray) -> float:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
-from sklearn.metrics import log_loss, precision_recall_fscore_support, roc_auc_score
+from sklearn.metrics import average_precision_score, log_loss, precision_recall_fscore_support, roc_auc_score
 
 from campaigns.audience import Catalogue, Population
 from campaigns.history import HOLD
@@ -14,12 +16,18 @@ from campaigns.replay import DecisionRows
 from propensity.model import OUTCOME_OF
 from propensity.response import Response
 from propensity.response_model import ResponseModel
+from propensity.segment_ratios import observed_over_expected, row_groups
 
 BINS = 10
+ROWS_AT_ONCE = 65_536
 
 
 def propensity_metrics(
-    model: ResponseModel, rows: DecisionRows, population: Population, catalogue: Catalogue
+    model: ResponseModel,
+    rows: DecisionRows,
+    population: Population,
+    catalogue: Catalogue,
+    users: pd.DataFrame | None = None,
 ) -> dict[str, Any]:
     """Metrics of every head and of the value model; all weighted for subsampled holds.
 
@@ -27,13 +35,15 @@ def propensity_metrics(
         model: averaged over its members.
         rows: decisions of customers that it has not seen.
         population, catalogue: of the same log.
+        users: the customers' own columns, in the order of the population; heads are judged in their groups too.
     Returns:
-        `heads` by outcome, and `value`. JSON-able.
+        `heads` by outcome (see `head_metrics`; `segments` as of `observed_over_expected`), and `value`. JSON-able.
     """
     listed = rows.take(rows.decision <= len(catalogue))
     response = _predict(model, listed, population, catalogue)
     sent = (listed.decision > HOLD).numpy()
-    weight = listed.weight.double().numpy()
+    weight, customer = listed.weight.double().numpy(), listed.customer.numpy()
+    groups = row_groups(listed, catalogue, users)
     predicted = {
         "purchase": response.purchase,
         "visit": response.visited,
@@ -53,7 +63,12 @@ def propensity_metrics(
             used &= listed.outcomes["opened"].numpy() > 0
         if used.any():
             chance = predicted[head].double().numpy()[used]
-            heads[outcome] = head_metrics(chance, observed[used], weight[used])
+            heads[outcome] = head_metrics(chance, observed[used], weight[used]) | {
+                "customers": len(np.unique(customer[used])),
+                "segments": observed_over_expected(
+                    chance, observed[used], weight[used], customer[used], {n: g[used] for n, g in groups.items()}
+                ),
+            }
     report: dict[str, Any] = {"heads": heads}
     if "value" in listed.outcomes and "purchased" in listed.outcomes:
         report["value"] = _value_metrics(response, listed, catalogue, weight)
@@ -65,6 +80,12 @@ def head_metrics(predicted: np.ndarray, observed: np.ndarray, weight: np.ndarray
 
     The threshold of accuracy, precision, recall and F1 is the one at which as many positives are predicted as there
     are; at a rare outcome accuracy says little, which is why the constant's stands beside it.
+
+    - `brier`: mean squared error of the probability (Brier 1950); `brier_constant`: of the base rate, r (1 - r).
+    - `pr_auc`: average precision, the sum over thresholds of precision x gain in recall; a blind order's is the base
+      rate.
+    - `log_loss_gain`: 1 - log loss / the constant's: the share of it that predictions save (McFadden 1974).
+    - `ece`: mean distance of predicted and observed rate over bins of equal weight.
 
     Args:
         predicted: probabilities. Shape [n].
@@ -85,10 +106,18 @@ def head_metrics(predicted: np.ndarray, observed: np.ndarray, weight: np.ndarray
     )
     bins = reliability(chance, observed, weight)
     total = sum(b["count"] for b in bins)
+    loss, constant = (
+        float(log_loss(observed, chance, sample_weight=weight)),
+        float(-(rate * np.log(rate) + (1 - rate) * np.log(1 - rate))),
+    )
     return report | {
         "auc": float(roc_auc_score(observed, chance, sample_weight=weight)),
-        "log_loss": float(log_loss(observed, chance, sample_weight=weight)),
-        "log_loss_constant": float(-(rate * np.log(rate) + (1 - rate) * np.log(1 - rate))),
+        "pr_auc": float(average_precision_score(observed, chance, sample_weight=weight)),
+        "log_loss": loss,
+        "log_loss_constant": constant,
+        "log_loss_gain": 1 - loss / constant,
+        "brier": float(np.average((chance - observed) ** 2, weights=weight)),
+        "brier_constant": rate * (1 - rate),
         "ece": float(sum(b["count"] * abs(b["predicted"] - b["observed"]) for b in bins) / total),
         "accuracy": float(np.average(decided == observed, weights=weight)),
         "accuracy_constant": max(rate, 1 - rate),
@@ -139,12 +168,22 @@ def calibration_slope(predicted: np.ndarray, observed: np.ndarray, weight: np.nd
 
 @torch.no_grad()
 def _predict(model: ResponseModel, rows: DecisionRows, population: Population, catalogue: Catalogue) -> Response:
-    sent = rows.decision > HOLD
-    content = (rows.decision - 1).clamp(min=0)
-    return model.respond(
-        population.features[rows.customer], rows.state, catalogue.features[content] * sent.unsqueeze(1),
-        rows.candidate, sent,
-    )  # fmt: skip
+    parts = []
+    for some in torch.arange(len(rows)).split(ROWS_AT_ONCE):
+        sent = rows.decision[some] > HOLD
+        content = (rows.decision[some] - 1).clamp(min=0)
+        parts.append(
+            model.respond(
+                population.features[rows.customer[some]], rows.state[some],
+                catalogue.features[content] * sent.unsqueeze(1), rows.candidate[some], sent,
+            )
+        )  # fmt: skip
+    whole = {
+        f.name: torch.cat([getattr(part, f.name) for part in parts])
+        for f in fields(Response)
+        if f.name not in {"residuals", "floor"}
+    }
+    return Response(**whole, residuals=parts[0].residuals, floor=parts[0].floor)
 
 
 def _value_metrics(response: Response, rows: DecisionRows, catalogue: Catalogue, weight: np.ndarray) -> dict[str, Any]:

@@ -14,10 +14,12 @@ from campaigns.history import ABSENT
 from campaigns.logging_policy import fit_logging_policy
 from campaigns.replay import DecisionRows, decision_rows
 from campaigns.support import fit_support, narrowed
+from campaigns.trials import free_trials
 from envs.market import Market, make_market
 from evaluation.gate import market_gate
 from evaluation.rollout import rollout
 from policies.incumbent import Incumbent
+from propensity.effect_metrics import effect_metrics
 from propensity.fit import fit_network
 from propensity.metrics import propensity_metrics
 from scripts.pipeline.context import JUDGE, TRAIN, Study, load_logging_policy, load_model, save_model
@@ -87,10 +89,17 @@ def metrics_stage(study: Study, train: Stage, judge: Stage) -> Stage:
 
     def work(folder: Path, progress: StageProgress) -> None:
         model = load_model(train.folder)
-        rows = rows_of(study, study.halves[JUDGE])
-        write_json(folder / "metrics.json", propensity_metrics(model, rows, study.population, study.catalogue))
+        half = study.halves[JUDGE]
+        rows = rows_of(study, half)
+        metrics = propensity_metrics(model, rows, study.population, study.catalogue, study.log.users)
+        people = study.population.take(torch.from_numpy(half))
+        trials = free_trials(study.grid.take(half), people, study.catalogue, study.log.clock, seed=config.seed)
+        effects = effect_metrics(model, trials, people, study.catalogue, config.evaluation.draws, config.seed)
+        write_json(folder / "metrics.json", metrics | {"effects": effects})
 
-    return study.runner.run("propensity/metrics", {}, (train, judge), work, show_as="propensity")
+    config = study.config
+    settings = {"draws": config.evaluation.draws, "seed": config.seed}
+    return study.runner.run("propensity/metrics", settings, (train, judge), work, show_as="propensity")
 
 
 def gate_stage(study: Study, train: Stage, incumbent: Stage) -> Stage:

@@ -17,6 +17,11 @@ Worlds = dict[str, dict[str, dict[str, np.ndarray]]]
 CHOOSING, REPORTING = slice(0, None, 2), slice(1, None, 2)
 """Customers by whom a policy is chosen, and others by whom it is reported: the winner's luck is not counted."""
 
+HEAD_FIGURES = (
+    "base_rate", "auc", "pr_auc", "log_loss", "log_loss_gain", "brier", "ece", "accuracy", "accuracy_constant",
+    "precision", "recall", "f1", "calibration_slope",
+)  # fmt: skip
+
 NOT_YET = "not yet evaluated offline beyond the first slots"
 
 
@@ -72,7 +77,6 @@ def summarise(
     import json
 
     metrics = json.loads((study.runner.run_folder / "propensity" / "metrics.json").read_text(encoding="utf-8"))
-    kept = ("base_rate", "auc", "log_loss", "ece", "accuracy", "precision", "recall", "f1", "calibration_slope")
     audit = study.log.report["audit"]
     names = list(worlds) or [INCUMBENT, *estimates["policies"]]
     summary = {
@@ -89,7 +93,7 @@ def summarise(
             "randomised": bool(audit["action_prob_known"] == 1.0 and audit["randomisation"].get("passed") is not False),
             "action_prob": "fitted" if estimates["fitted"] else "logged",
         },
-        "propensity": {outcome: {key: head.get(key) for key in kept} for outcome, head in metrics["heads"].items()},
+        "propensity": {outcome: _head(outcome, head, metrics) for outcome, head in metrics["heads"].items()},
         "market": None if gate is None else {"gate": gate["verdict"], "replay": _replay(gate)},
         "policies": [_policy(study, name, worlds, estimates) for name in names],
         "arms": estimates["arms"],
@@ -97,6 +101,13 @@ def summarise(
     }
     rounded: dict[str, Any] = without_nan(_rounded(summary))
     return rounded
+
+
+def _head(outcome: str, head: dict[str, Any], metrics: dict[str, Any]) -> dict[str, Any]:
+    """Figures of one head, and its effect of sending: predicted mean, observed, slope and Qini with their intervals."""
+    effect = metrics.get("effects", {}).get("outcomes", {}).get(outcome)
+    kept: dict[str, Any] = {key: head.get(key) for key in HEAD_FIGURES}
+    return kept | {"effect": effect and {key: effect[key] for key in ("predicted", "observed", "slope", "qini")}}
 
 
 def _replay(gate: dict[str, Any]) -> dict[str, Any]:

@@ -1,0 +1,50 @@
+"""Metrics of one probability against worlds whose probabilities are known."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from propensity.metrics import head_metrics
+
+
+def known(size: int = 50_000) -> tuple[np.ndarray, np.ndarray]:
+    """Chances of mean .1 that differ, and what came of them."""
+    generator = np.random.default_rng(0)
+    chance = generator.beta(1, 9, size)
+    return chance, (generator.random(size) < chance).astype(float)
+
+
+def test_a_blind_model_gains_nothing_over_the_constant_and_a_right_one_what_theory_says() -> None:
+    chance, happened = known()
+    weight = np.ones(len(chance))
+    blind, right = (
+        head_metrics(np.full(len(chance), happened.mean()), happened, weight),
+        head_metrics(chance, happened, weight),
+    )
+    assert blind["log_loss_gain"] == pytest.approx(0, abs=1e-9)
+    assert blind["brier"] == pytest.approx(blind["brier_constant"])
+    assert blind["pr_auc"] == pytest.approx(blind["base_rate"])
+    entropy = float(-(chance * np.log(chance) + (1 - chance) * np.log(1 - chance)).mean())
+    assert right["log_loss_gain"] == pytest.approx(1 - entropy / right["log_loss_constant"], abs=0.01)
+    assert right["brier"] == pytest.approx(float((chance * (1 - chance)).mean()), abs=0.002)
+    assert right["pr_auc"] > 2 * right["base_rate"]
+    assert right["accuracy"] < right["accuracy_constant"]  # a rare outcome: say always no
+
+
+def test_a_model_that_is_sure_and_wrong_loses_to_the_constant() -> None:
+    chance, happened = known(5000)
+    wrong = head_metrics(1 - chance, happened, np.ones(5000))
+    assert wrong["log_loss_gain"] < -1
+    assert wrong["brier"] > wrong["brier_constant"]
+    assert wrong["calibration_slope"] < 0
+
+
+def test_weights_count_as_rows() -> None:
+    chance, happened = known(4000)
+    weight = np.where(happened == 0, 3.0, 1.0)
+    repeat = weight.astype(int)
+    thinned = head_metrics(chance, happened, weight)
+    whole = head_metrics(chance.repeat(repeat), happened.repeat(repeat), np.ones(repeat.sum()))
+    for name in ("auc", "pr_auc", "log_loss", "log_loss_gain", "brier", "accuracy", "f1"):
+        assert thinned[name] == pytest.approx(whole[name]), name
