@@ -23,6 +23,11 @@ from campaigns.history import ABSENT, HOLD
 from campaigns.observation import Observation
 from campaigns.replay import replay
 
+HOURS = 24
+
+HOUR_PRIOR = 1.0
+"""Sends that the overall rate weighs as in each hour's own rate, where the fit starts."""
+
 
 @dataclass(frozen=True)
 class LoggingPolicySpec:
@@ -41,6 +46,9 @@ class LoggingPolicySpec:
 class LoggingPolicyModel(nn.Module):
     """A send logit from customer and moment, and content logits given a send from a bilinear form of attributes.
 
+    Every local hour has a send logit of its own: quiet hours begin and end at once, which no smooth function of the
+    time of day gives back.
+
     Args:
         spec: sizes.
         content_ids: ids of the log's contents, as text; each has a bias of its own, a new one their mean.
@@ -55,6 +63,7 @@ class LoggingPolicyModel(nn.Module):
         self.taste = nn.Linear(inputs, spec.contents)
         self.candidate = nn.Linear(len(CANDIDATE_FEATURES), 1)
         self.bias = nn.Parameter(torch.zeros(len(content_ids)))
+        self.hour = nn.Parameter(torch.zeros(HOURS))
         for layer in (self.taste, self.candidate):
             nn.init.zeros_(layer.weight)
             nn.init.zeros_(layer.bias)
@@ -71,7 +80,7 @@ class LoggingPolicyModel(nn.Module):
     ) -> Tensor:
         """Log-probabilities of hold and contents, -inf where not allowed. Shape [N, 1 + K]."""
         inputs = torch.cat([customers, state], dim=1)
-        send = self.send(inputs)
+        send = self.send(inputs) + self.hour[local_hour(state)].unsqueeze(1)
         scores = self.taste(inputs) @ contents.T + self.candidate(candidates).squeeze(-1) + bias
         open_ = allowed[:, 1:]
         some = open_.any(dim=1, keepdim=True)
@@ -105,8 +114,15 @@ class LoggingPolicyModel(nn.Module):
     def restore(settings: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> LoggingPolicyModel:
         """The inverse of `settings` and `state_dict`."""
         model = LoggingPolicyModel(LoggingPolicySpec(**settings["spec"]), tuple(settings["content_ids"]))
-        model.load_state_dict(dict(tensors))
+        # Policies saved by earlier versions know no hours.
+        model.load_state_dict({"hour": torch.zeros(HOURS), **tensors})
         return model.eval()
+
+
+def local_hour(state: Tensor) -> Tensor:
+    """The customers' local hour of the day, 0..23, read off state features [N, Fs]. Shape [N], int64."""
+    sine, cosine = (state[:, STATE_FEATURES.index(name)] for name in ("hour sin", "hour cos"))
+    return torch.floor(torch.atan2(sine, cosine) * (HOURS / (2.0 * torch.pi)) + 1e-3).long() % HOURS
 
 
 @dataclass(frozen=True)
@@ -149,6 +165,8 @@ def fit_logging_policy(
     last = model.send[2]
     assert isinstance(last, nn.Linear)
     nn.init.constant_(last.bias, float(torch.logit(torch.tensor(min(max(rate, 1e-5), 1 - 1e-5)))))
+    with torch.no_grad():
+        model.hour.copy_(_hourly_logits(table, rate))
     generator = torch.Generator().manual_seed(seed)
     optimizer = torch.optim.AdamW(model.parameters(), lr=5e-3, weight_decay=1e-3)
     batch_size = 8192
@@ -172,6 +190,16 @@ def fit_logging_policy(
             optimizer.step()
             schedule.step()
     return model.eval()
+
+
+def _hourly_logits(table: _Rows, rate: float) -> Tensor:
+    """Send logit of every local hour, over that of the overall rate. Shape [24]."""
+    hour, free = local_hour(table.state), table.weight * table.allowed[:, 1:].any(dim=1)
+    sends = torch.zeros(HOURS).index_add_(0, hour, free * (table.decision > HOLD))
+    decisions = torch.zeros(HOURS).index_add_(0, hour, free)
+    known = (sends + HOUR_PRIOR) / (decisions + HOUR_PRIOR / max(rate, 1e-5))
+    overall = torch.tensor(rate).clamp(1e-5, 1 - 1e-5)
+    return known.clamp(1e-5, 1 - 1e-5).logit() - overall.logit()
 
 
 def _collect(
