@@ -41,7 +41,7 @@ def search_rule(
         progress: called with slots done and slots in all.
     """
     rules = candidate_rules(market)
-    horizon = objective.horizon_days * market.clock.slots_per_day
+    horizon = objective.slots(market.clock)
     rounds = ((settings.first_customers, settings.kept), (settings.last_customers, 1))
     total, done = horizon * len(rounds), 0
     for number, (customers, kept) in enumerate(rounds):

@@ -65,6 +65,8 @@ class Population:
         consent: whether the customer may be reached on each channel. Shape [N, M], bool.
         holdout: whether a stable hash of the id keeps the customer out of every send. Shape [N], bool.
         zones: IANA names of the customers' clocks.
+        group: number of the group that a customer shares with others, such as a household: never split between
+            fitting and judging. Shape [N], int64; None where everybody stands alone.
     """
 
     features: Tensor
@@ -72,9 +74,15 @@ class Population:
     consent: Tensor
     holdout: Tensor
     zones: tuple[str, ...]
+    group: Tensor | None = None
 
     def __len__(self) -> int:
         return int(self.features.shape[0])
+
+    @property
+    def units(self) -> Tensor:
+        """What is split and drawn as one: groups, or else single customers. Shape [N], int64."""
+        return torch.arange(len(self), device=self.features.device) if self.group is None else self.group
 
     def take(self, rows: Tensor) -> Population:
         """The customers at `rows` (int64 or bool mask), in that order."""
@@ -84,6 +92,7 @@ class Population:
             zone=self.zone[rows],
             consent=self.consent[rows],
             holdout=self.holdout[rows],
+            group=None if self.group is None else self.group[rows],
         )
 
     def without_holdout(self) -> Population:
@@ -98,6 +107,7 @@ class Population:
             zone=self.zone.to(device),
             consent=self.consent.to(device),
             holdout=self.holdout.to(device),
+            group=None if self.group is None else self.group.to(device),
         )
 
 
@@ -137,8 +147,9 @@ def make_population(
     """Reads a users table.
 
     Args:
-        users: N rows with `user_id`, the trained feature columns, optional `timezone` and `consent_CHANNEL`.
-            A missing or unknown zone counts as the grid's; a missing consent as given, an unreadable one as refused.
+        users: N rows with `user_id`, the trained feature columns, optional `timezone`, `group_id` and
+            `consent_CHANNEL`. A missing or unknown zone counts as the grid's; a missing consent as given, an
+            unreadable one as refused; a customer without a group stands alone.
         encoder: fitted on training customers.
         channels: the catalogue's M channels.
         timezone: the grid's own zone.
@@ -165,7 +176,23 @@ def make_population(
         consent=torch.from_numpy(consent),
         holdout=torch.from_numpy(hash_uniform(ids, "holdout") < holdout),
         zones=zones,
+        group=torch.from_numpy(groups_of(users)) if "group_id" in users.columns else None,
     )
+
+
+def groups_of(users: pd.DataFrame) -> np.ndarray:
+    """Number of each customer's group, from 0 in order of appearance; whoever has none is a group alone.
+
+    Args:
+        users: N rows with `group_id`.
+    Returns:
+        Shape [N], int64.
+    """
+    keys = id_keys(users["group_id"], "users")
+    known = ~pd.isna(keys)
+    labels = [("group", key) if there else ("alone", row) for row, (key, there) in enumerate(zip(keys, known, strict=True))]
+    codes, _ = pd.factorize(pd.Series(labels, dtype=object))
+    return codes.astype(np.int64)
 
 
 def hash_uniform(ids: list[object], salt: str) -> np.ndarray:

@@ -38,7 +38,7 @@ def audit_log(log: CampaignLog, grid: DecisionGrid) -> dict[str, Any]:
         "sends": int(sent.sum()),
         "send_share": _mean(sent[there].astype(np.float64)),
         "sends_per_customer_week": float(
-            sent.sum() / max(len(log.users), 1) / max(grid.slots / (7 * log.clock.slots_per_day), 1e-9)
+            sent.sum() / max(len(log.users), 1) / max(grid.slots / log.clock.slots_in(7), 1e-9)
         ),
         "slots": grid.slots,
         "first_day": days[0],
@@ -47,8 +47,8 @@ def audit_log(log: CampaignLog, grid: DecisionGrid) -> dict[str, Any]:
         "action_prob_known": float(known.sum() / max(there.sum(), 1)),
         "randomisation": randomisation_check(grid),
         "unlabelled_share": float((there & ~grid.labelled).sum() / max(there.sum(), 1)),
-        "drift": drift_check(grid, 7 * log.clock.slots_per_day),
-        "weeks": _weeks(grid, 7 * log.clock.slots_per_day),
+        "drift": drift_check(grid, log.clock.slots_in(7)),
+        "weeks": _weeks(grid, log.clock.slots_in(7)),
     }
 
 

@@ -1,8 +1,8 @@
 """The decision grid: wall-clock slots aligned to midnight, and what a customer's own clock says in each.
 
 A slot is an integer: the number of `slot_hours` long intervals of wall clock since 1970-01-01 00:00 in the
-grid's time zone. Daylight saving therefore never shifts the grid: a skipped hour leaves a slot short, a
-repeated hour makes one long. A send goes out at the start of its slot, and that instant is what quiet hours
+grid's time zone; weeks count from the Monday before. Daylight saving therefore never shifts the grid: a skipped
+hour leaves a slot short, a repeated hour makes one long. A send goes out at the start of its slot, and that instant is what quiet hours
 and dayparts are judged by, on the customer's own clock.
 """
 
@@ -23,6 +23,12 @@ DAYPARTS = ("night", "morning", "afternoon", "evening")
 
 MINUTES_PER_DAY = 24 * 60
 
+WEEK = 168
+"""Hours of the one slot that is longer than a day."""
+
+MONDAY = 72
+"""Hours by which the week of 1970-01-01, a Thursday, had begun."""
+
 
 @dataclass(frozen=True)
 class SlotClock:
@@ -30,15 +36,17 @@ class SlotClock:
 
     Attributes:
         timezone: IANA name of the grid's wall clock.
-        slot_hours: length of a slot, in hours; a divisor of 24.
+        slot_hours: length of a slot, in hours; a divisor of 24, or 168 for weeks that begin on Monday.
     """
 
     timezone: str = "UTC"
     slot_hours: int = 4
 
     def __post_init__(self) -> None:
-        if self.slot_hours < 1 or 24 % self.slot_hours:
-            raise CampaignError(f"data.slot_hours={self.slot_hours}: must divide 24 (1, 2, 3, 4, 6, 8, 12 or 24).")
+        if self.slot_hours != WEEK and (self.slot_hours < 1 or 24 % self.slot_hours):
+            raise CampaignError(
+                f"data.slot_hours={self.slot_hours}: must divide 24 (1, 2, 3, 4, 6, 8, 12 or 24), or be 168, a week."
+            )
         if not is_timezone(self.timezone):
             raise CampaignError(
                 f"data.timezone={self.timezone!r} is no IANA time zone; write for example Europe/Berlin or UTC."
@@ -46,8 +54,16 @@ class SlotClock:
 
     @property
     def slots_per_day(self) -> int:
-        """Number of slots in 24 h."""
+        """Number of slots in 24 h; 0 where a slot is a week, so spans are better asked of `slots_in`."""
         return 24 // self.slot_hours
+
+    def slots_in(self, days: int) -> int:
+        """Whole slots in `days` days: 0 where a slot is longer."""
+        return days * 24 // self.slot_hours
+
+    @property
+    def _begun(self) -> int:
+        return MONDAY if self.slot_hours == WEEK else 0
 
     def slots(self, times: pd.Series[pd.Timestamp] | pd.DatetimeIndex) -> np.ndarray:
         """Slot number of each time. Naive times are wall clock in `timezone`; aware ones are converted to it.
@@ -61,7 +77,7 @@ class SlotClock:
         if index.tz is not None:
             index = index.tz_convert(self.timezone).tz_localize(None)
         hours = index.values.astype("datetime64[h]").astype(np.int64)
-        return np.floor_divide(hours, self.slot_hours)
+        return np.floor_divide(hours + self._begun, self.slot_hours)
 
     def on_grid(self, times: pd.Series[pd.Timestamp] | pd.DatetimeIndex) -> np.ndarray:
         """Whether each time is exactly the start of a slot. Shape [N], bool."""
@@ -72,7 +88,7 @@ class SlotClock:
 
     def times(self, slots: np.ndarray | Sequence[int]) -> pd.DatetimeIndex:
         """Naive wall-clock start of each slot, in `timezone`. Shape [N]."""
-        hours = np.asarray(slots, dtype=np.int64) * self.slot_hours
+        hours = np.asarray(slots, dtype=np.int64) * self.slot_hours - self._begun
         return pd.DatetimeIndex(hours.astype("datetime64[h]").astype("datetime64[us]"))
 
     def slot(self, time: object) -> int:

@@ -18,7 +18,7 @@ REQUIRED = {
     "events": ("user_id", "time", "event"),
 }
 OPTIONAL = {
-    "users": ("timezone", "as_of"),
+    "users": ("timezone", "as_of", "group_id"),
     "contents": ("category", "channel", "cost", "text"),
     "decisions": ("action_prob", "eligible", *FLAGS, *AMOUNTS),
     "events": ("content_id", *AMOUNTS),

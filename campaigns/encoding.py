@@ -22,7 +22,7 @@ LARGEST = 1e30
 FAR = 3.0
 """A number further outside the central 98 % of the training rows than this many times their width is clipped."""
 
-RESERVED = frozenset({"user_id", "content_id", "timezone", "as_of", "text", "cost"})
+RESERVED = frozenset({"user_id", "group_id", "content_id", "timezone", "as_of", "text", "cost"})
 """Columns that are never features; `consent_*` columns are left out too."""
 
 

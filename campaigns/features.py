@@ -100,12 +100,11 @@ def state_features(history: History, slot: Tensor, minute: Tensor, weekday: Tens
     )
     dayparts = torch.nn.functional.one_hot(daypart, len(DAYPARTS)).float()
     recency = _recency(slot.unsqueeze(1), history.last, slot_hours)  # [N, 6]
-    per_day = 24 // slot_hours
     recent = torch.stack(
         [
-            sends_within(history, slot, per_day),
-            sends_within(history, slot, 3 * per_day),
-            sends_within(history, slot, 7 * per_day),
+            sends_within(history, slot, _slots(1, slot_hours)),
+            sends_within(history, slot, _slots(3, slot_hours)),
+            sends_within(history, slot, _slots(7, slot_hours)),
             history.unopened,
         ],
         dim=1,
@@ -171,7 +170,6 @@ def candidate_features(
         category_recent = history.category_recent.gather(1, category.expand(-1, 1, REPEATS))
         counts = history.category_counts.gather(1, category.expand(-1, 1, 4)).float()
     moment = slot.view(-1, 1, 1)
-    per_day = 24 // slot_hours
     content_hours = _recency(moment, content_recent[..., :1], slot_hours).squeeze(-1)
     category_hours = _recency(moment, category_recent[..., :1], slot_hours).squeeze(-1)
     total = history.total.float()
@@ -180,9 +178,9 @@ def candidate_features(
         [
             content_hours,
             (content_recent[..., 0] == NEVER).float(),
-            *(_within(content_recent, moment - days * per_day) for days in (3, 7, 14, 28)),
+            *(_within(content_recent, moment - _slots(days, slot_hours)) for days in (3, 7, 14, 28)),
             category_hours,
-            *(_within(category_recent, moment - days * per_day) for days in (3, 7, 14)),
+            *(_within(category_recent, moment - _slots(days, slot_hours)) for days in (3, 7, 14)),
             torch.log1p(counts[..., 0]),
             _rate(counts[..., 1], counts[..., 0]) - open_rate,
             _rate(counts[..., 2], counts[..., 0]),
@@ -196,6 +194,11 @@ def candidate_features(
 def _load(history: History, slot: Tensor, slot_hours: int) -> Tensor:
     hours = ((slot.unsqueeze(1) - history.recent) * slot_hours).clamp(max=FAR_HOURS).float()
     return torch.stack([torch.exp2(-hours / half).sum(dim=1) for half in LOAD_HALF_LIVES], dim=1)
+
+
+def _slots(days: int, slot_hours: int) -> int:
+    """As `SlotClock.slots_in`: 0 where a slot is longer, which counts nothing."""
+    return days * 24 // slot_hours
 
 
 def _recency(slot: Tensor, last: Tensor, slot_hours: int) -> Tensor:

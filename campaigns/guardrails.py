@@ -98,7 +98,7 @@ def allowed_decisions(
         content = content & (hours >= guardrails.content_spacing_hours)
     for cap, days in ((guardrails.content_max_per_week, 7), (guardrails.content_max_per_month, 28)):
         if cap:
-            content = content & (repeats_within(history, slot, days * clock.slots_per_day) < cap)
+            content = content & (repeats_within(history, slot, clock.slots_in(days)) < cap)
     if eligible is not None:
         content = content & (eligible if eligible.dim() == 2 else eligible.unsqueeze(1))
     return torch.cat([torch.ones_like(content[:, :1]), content], dim=1)
@@ -120,9 +120,9 @@ def customer_blocks(
     if clock.slot_hours < 24:  # a daily slot does not say at which hour its send goes out
         blocks["quiet_hours"] = _in_quiet_time(guardrails, minute)
     if guardrails.max_per_day:
-        blocks["cap_day"] = sends_within(history, slot, clock.slots_per_day) >= guardrails.max_per_day
+        blocks["cap_day"] = sends_within(history, slot, clock.slots_in(1)) >= guardrails.max_per_day
     if guardrails.max_per_week:
-        blocks["cap_week"] = sends_within(history, slot, 7 * clock.slots_per_day) >= guardrails.max_per_week
+        blocks["cap_week"] = sends_within(history, slot, clock.slots_in(7)) >= guardrails.max_per_week
     if guardrails.spacing_hours:
         blocks["spacing"] = (slot - history.last[:, SEND]) * clock.slot_hours < guardrails.spacing_hours
     return blocks

@@ -222,7 +222,7 @@ def clean_users(users: pd.DataFrame, clock: SlotClock, quarantine: Quarantine, w
         users[column] = pd.Series(flags == 1, index=users.index, dtype="boolean").mask(missing)
     if not consents:
         warnings.append("users: no consent_CHANNEL column; consent is taken as given.")
-    features = [c for c in users.columns if c not in ("user_id", "timezone", "as_of", *consents)]
+    features = [c for c in users.columns if c not in ("user_id", "group_id", "timezone", "as_of", *consents)]
     return _clean_features(users, "users", features, quarantine, warnings).reset_index(drop=True)
 
 

@@ -163,7 +163,7 @@ def _eligible(decisions: pd.DataFrame, sent: np.ndarray, quarantine: Quarantine)
 
 def _without_stray(frame: pd.DataFrame, table: str, clock: SlotClock, quarantine: Quarantine) -> pd.DataFrame:
     """The rows without those whose times lie more than a year from all others: one would stretch the grid by it."""
-    far = far_from_the_rest(frame["slot"].to_numpy(), 366 * clock.slots_per_day)
+    far = far_from_the_rest(frame["slot"].to_numpy(), clock.slots_in(366))
     quarantine.add(table, "time", frame.loc[far, "_row"], frame.loc[far, "time"],
                    "more than a year from the rest of the log; the row is left out")  # fmt: skip
     return frame[~far].copy()

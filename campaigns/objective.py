@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from campaigns.clock import SlotClock
 from campaigns.errors import CampaignError
 from campaigns.ranges import check_range
 
@@ -50,6 +51,10 @@ class Objective:
     def counts_costs(self) -> bool:
         """Whether send and opt-out costs are subtracted (they are in currency, so only from `value`)."""
         return self.outcome == "value"
+
+    def slots(self, clock: SlotClock) -> int:
+        """Slots of the horizon: whole ones, and at least one."""
+        return max(1, clock.slots_in(self.horizon_days))
 
 
 def reward(objective: Objective, outcome: Tensor, sent_cost: Tensor, unsubscribed: Tensor) -> Tensor:

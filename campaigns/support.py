@@ -32,20 +32,20 @@ def fit_support(
         received, of anything and of the same content, up to and including a send; spacing at the 1 - `quantile`
         of the hours since their last send.
     """
-    per_day = clock.slots_per_day
+    day, week, month = clock.slots_in(1), clock.slots_in(7), clock.slots_in(28)
     in_day, in_week, since_send, week_of_content, month_of_content = [], [], [], [], []
     for step in replay(grid, population, catalogue, clock):
         rows = torch.nonzero((step.decision > HOLD) & (step.decision <= len(catalogue))).squeeze(1)
         if not len(rows):
             continue
         past, slot = step.observation.history.take(rows), step.observation.slot[rows]
-        in_day.append(1 + sends_within(past, slot, per_day))
-        in_week.append(1 + sends_within(past, slot, 7 * per_day))
+        in_day.append(1 + sends_within(past, slot, day))
+        in_week.append(1 + sends_within(past, slot, week))
         last = past.last[:, SEND]
         since_send.append((slot - last)[last != NEVER])
         content = (step.decision[rows] - 1).unsqueeze(1)
-        week_of_content.append(1 + repeats_within(past, slot, 7 * per_day).gather(1, content).squeeze(1))
-        month_of_content.append(1 + repeats_within(past, slot, 28 * per_day).gather(1, content).squeeze(1))
+        week_of_content.append(1 + repeats_within(past, slot, week).gather(1, content).squeeze(1))
+        month_of_content.append(1 + repeats_within(past, slot, month).gather(1, content).squeeze(1))
     if not in_day:
         return replace(NO_GUARDRAILS, name="support")
 

@@ -16,12 +16,14 @@ from omegaconf import MISSING, DictConfig, OmegaConf
 from agents.linucb_settings import LinUCBSettings
 from agents.ppo_settings import PPOSettings
 from agents.rule_settings import RuleSearchSettings
+from campaigns.datasets import PUBLIC_SETS
 from campaigns.guardrails import Guardrails
 from campaigns.objective import Objective
 from evaluation.offline_settings import OfflineSettings
 from propensity.fit_settings import FitSettings
 
-SOURCES = ("reference", "log", "hillstrom")
+SOURCES = ("reference", "log", *PUBLIC_SETS)
+SPLITS = ("customer", "group", "time", "row")
 AGENTS = ("ppo", "linucb", "propensity_greedy")
 GATES = ("strict", "warn")
 
@@ -40,6 +42,7 @@ class DataConfig:
     attribution_hours: float = 24.0
     timezone: str = "UTC"
     max_rejected: float = 0.05
+    split: str = "customer"
 
 
 @dataclass

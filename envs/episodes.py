@@ -72,7 +72,7 @@ class Episodes:
         self.rows = rows
         self.expected = expected
         self.device = torch.device(device)
-        self.horizon = objective.horizon_days * market.clock.slots_per_day
+        self.horizon = objective.slots(market.clock)
         self.staggered = staggered
         self.generator = torch.Generator(device=self.device)
         self.reset(seed)

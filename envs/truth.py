@@ -105,6 +105,6 @@ def make_truth(
     """Wraps a reference world, encoding its tables as a fitted policy knows them; nobody is held out."""
     catalogue = make_catalogue(world.contents, content_encoder, objective)
     population = make_population(world.users, user_encoder, catalogue.channels, clock.timezone, holdout=0.0)
-    slots = objective.horizon_days * clock.slots_per_day
+    slots = objective.slots(clock)
     calendar = make_calendar(clock, population.zones, world.first_slot, slots + 1)
     return Truth(world, population, catalogue, clock, guardrails, world.first_slot, calendar)

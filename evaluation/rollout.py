@@ -84,7 +84,7 @@ def rollout(
         progress: called after every slot with the number of slots done.
         guardrails: whose rules are counted in `held_because`; they do not mask, the world's own do.
     """
-    horizon = objective.horizon_days * world.clock.slots_per_day if slots is None else slots
+    horizon = objective.slots(world.clock) if slots is None else slots
     generator = torch.Generator().manual_seed(seed)
     state = world.begin(torch.arange(customers) % _pool_size(world, customers), generator)
     value, drawn = torch.zeros(customers), torch.zeros(customers)

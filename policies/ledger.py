@@ -123,7 +123,7 @@ class Ledger:
         plain = SlotRecord(torch.where(who, ABSENT, record.decision), torch.where(who, 0, record.happened))
         self._advance(self.current, slot, plain, self._daypart(slot))
         self._replay_where(who)
-        self._settle(slot - KEPT_DAYS * self.clock.slots_per_day)
+        self._settle(slot - self.clock.slots_in(KEPT_DAYS))
 
     def sent_in(self, slot: int) -> Tensor | None:
         """Who was sent something in `slot`, as far as was reported. Shape [N], bool; None for nobody."""
@@ -196,7 +196,7 @@ class Ledger:
             return
         order = np.argsort(rows.slot, kind="stable")
         slots, starts = np.unique(rows.slot[order], return_index=True)
-        cutoff = int(slots[-1]) - KEPT_DAYS * self.clock.slots_per_day
+        cutoff = int(slots[-1]) - self.clock.slots_in(KEPT_DAYS)
         for slot, part in zip(slots.tolist(), np.split(order, starts[1:]), strict=True):
             who = torch.from_numpy(rows.row[part])
             told = SlotRecord(

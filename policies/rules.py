@@ -131,7 +131,7 @@ def rule_decisions(observation: Observation, cap: Tensor, daypart: Tensor, choic
         Shape [N], int64.
     """
     allowed = observation.allowed[:, 1:]
-    week = sends_within(observation.history, observation.slot, 7 * observation.clock.slots_per_day)
+    week = sends_within(observation.history, observation.slot, observation.clock.slots_in(7))
     now = (week < cap) & ((daypart < 0) | (observation.daypart == daypart))
     # Longest ago first; what was never sent counts as longest ago.
     age = (observation.slot.unsqueeze(1) - observation.history.content_recent[..., 0].clamp(min=NEVER)).double()

@@ -125,15 +125,17 @@ def fit_network(
     known = frozenset(head for head, name in OUTCOME_OF.items() if name in tables.outcome)
     _start_at_base_rates(network, tables)
 
-    customers = rows.customer.unique()
-    order = customers[torch.randperm(len(customers), generator=generator)]
-    held = torch.zeros(len(population), dtype=torch.bool)
-    held[order[: max(1, round(settings.validation_share * len(customers)))]] = True
+    # Customers of one group are held out together, or the network would be stopped by those whom it knows.
+    units = population.units
+    there = units[rows.customer].unique()
+    order = there[torch.randperm(len(there), generator=generator)]
+    chosen = order[: max(1, round(settings.validation_share * len(there)))]
+    held = torch.isin(units, chosen)
     validation_rows = torch.nonzero(held[rows.customer]).squeeze(1)
     training_rows = torch.nonzero(~held[rows.customer]).squeeze(1)
     if not len(training_rows):
         validation_rows = training_rows = torch.arange(len(rows))
-    bootstrap = torch.poisson(torch.ones(len(population), settings.members), generator=generator).to(device)
+    bootstrap = torch.poisson(torch.ones(len(population), settings.members), generator=generator)[units].to(device)
 
     optimizer = torch.optim.AdamW(
         network.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay, foreach=True

@@ -5,12 +5,11 @@ A one-shot campaign: one slot a customer, outcomes within two weeks, each arm wi
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pandas as pd
 
-from campaigns.errors import CampaignError
+from campaigns.datasets.files import find_set, read_set
 from campaigns.logs import CampaignLog, LogSettings, make_log
 
 FILE = "hillstrom.csv.gz"
@@ -31,11 +30,6 @@ COLUMNS = (
 )
 
 
-def data_folder() -> Path:
-    """Where public data sets are kept: CAMPAIGN_DATA, by default `../shared/data`."""
-    return Path(os.environ.get("CAMPAIGN_DATA") or "../shared/data")
-
-
 def read_hillstrom(path: str | Path = "", max_rejected: float = 0.05) -> CampaignLog:
     """Reads the challenge's file as a log.
 
@@ -47,15 +41,7 @@ def read_hillstrom(path: str | Path = "", max_rejected: float = 0.05) -> Campaig
     Raises:
         CampaignError: where the file is not there or not this data set.
     """
-    file = Path(path) if str(path) else data_folder() / "hillstrom" / FILE
-    if file.is_dir():
-        file = file / FILE
-    if not file.is_file():
-        raise CampaignError(f"data.path: {file} is not there; give the file, or set CAMPAIGN_DATA to the data folder.")
-    table = pd.read_csv(file)
-    missing = [name for name in COLUMNS if name not in table.columns]
-    if missing:
-        raise CampaignError(f"{file.name}: column(s) {', '.join(missing)} missing; this is not the Hillstrom file.")
+    table = read_set(find_set(path, "hillstrom", FILE), COLUMNS, "Hillstrom")
     ids = [f"h{i:05d}" for i in range(len(table))]
     users = table[["recency", "history", "mens", "womens", "zip_code", "newbie"]].assign(
         user_id=ids, purchase_channel=table["channel"]

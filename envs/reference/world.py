@@ -62,6 +62,8 @@ class ReferenceWorld:
         self.variant = variant
         self.seed = seed
         self.clock = SlotClock(timezone, slot_hours)
+        if not self.clock.slots_per_day:
+            raise CampaignError(f"data.slot_hours={slot_hours}: the reference market has slots of a day at most (24).")
         self.first_slot = self.clock.slot(start)
         self.warm_slots = WARM_DAYS * self.clock.slots_per_day
         self.noise_columns = NOISE_COLUMNS

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
 
-from campaigns.audience import Catalogue, Population, make_catalogue, make_population
+from campaigns.audience import Catalogue, Population, groups_of, make_catalogue, make_population
 from campaigns.encoding import FeatureEncoder, fit_encoder
 from campaigns.errors import CampaignError
 from campaigns.grid import DecisionGrid, make_grid
@@ -66,10 +66,13 @@ class Study:
 
     @cached_property
     def halves(self) -> dict[str, np.ndarray]:
-        """Rows of the customers of each half."""
-        order = np.random.default_rng([self.config.seed, 17]).permutation(len(self.log.users))
+        """Rows of the customers of each half; those who share a `group_id` are in the same one."""
+        users = self.log.users
+        units = groups_of(users) if "group_id" in users.columns else np.arange(len(users))
+        order = np.random.default_rng([self.config.seed, 17]).permutation(int(units.max()) + 1)
         middle = (len(order) + 1) // 2
-        return {TRAIN: np.sort(order[:middle]), JUDGE: np.sort(order[middle:] if len(order) > 1 else order)}
+        train = np.isin(units, order[:middle])
+        return {TRAIN: np.flatnonzero(train), JUDGE: np.flatnonzero(~train if len(order) > 1 else train)}
 
     @cached_property
     def user_encoder(self) -> FeatureEncoder:

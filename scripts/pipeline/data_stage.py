@@ -6,7 +6,8 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 from campaigns.audit import audit_log
-from campaigns.datasets.hillstrom import data_folder, read_hillstrom
+from campaigns.datasets import PUBLIC_SETS
+from campaigns.datasets.public import find_public_set, read_public_set
 from campaigns.errors import CampaignError
 from campaigns.grid import make_grid
 from campaigns.log_reader import find_table
@@ -36,8 +37,10 @@ def data_stage(config: RunConfig, runner: StageRunner) -> Stage:
 
 
 def _make(config: RunConfig, progress: StageProgress) -> CampaignLog:
-    if config.data.source == "hillstrom":
-        return read_hillstrom(config.data.path, config.data.max_rejected)
+    if config.data.source in PUBLIC_SETS:
+        return read_public_set(
+            config.data.source, config.data.path, config.data.max_rejected, config.objective.margin_rate
+        )
     if config.data.source == "log":
         return read_log(config.data.path, log_settings(config), config.objective.margin_rate)
     from envs.reference.simulate import simulate
@@ -58,10 +61,9 @@ def _make(config: RunConfig, progress: StageProgress) -> CampaignLog:
 def _inputs(config: RunConfig) -> dict[str, str]:
     if config.data.source == "reference":
         return {}
-    if config.data.source == "hillstrom":
-        file = Path(config.data.path) if config.data.path else data_folder() / "hillstrom"
-        file = file / "hillstrom.csv.gz" if file.is_dir() else file
-        return {file.name: file_digest(file)} if file.is_file() else {}
+    if config.data.source in PUBLIC_SETS:
+        file = find_public_set(config.data.source, config.data.path)
+        return {file.name: file_digest(file)} if file is not None and file.is_file() else {}
     folder = Path(config.data.path)
     if not folder.is_dir():
         raise CampaignError(f"data.path={config.data.path!r} is no folder; give the folder that holds your log.")

@@ -138,7 +138,7 @@ def world(
     study: Study, network: Stage, half: str, guardrails: Guardrails, slots: int | None = None, pessimism: float = 0.0
 ) -> Market:
     """The market of one half's network and customers, or of all; pessimistic where agents train in it."""
-    horizon = study.objective.horizon_days * study.log.clock.slots_per_day if slots is None else slots
+    horizon = study.objective.slots(study.log.clock) if slots is None else slots
     pool = study.population
     if half != "all":
         pool = pool.take(torch.from_numpy(study.halves[half]))

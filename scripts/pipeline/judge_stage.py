@@ -57,7 +57,7 @@ def worlds_stage(
         if config.data.source == "reference":
             worlds["truth"] = truth(study, policy.guardrails, TRUTH_CUSTOMERS * customers)
             sizes["truth"] = TRUTH_CUSTOMERS * customers
-        horizon = study.objective.horizon_days * study.log.clock.slots_per_day
+        horizon = study.objective.slots(study.log.clock)
         parts: dict[str, np.ndarray] = {}
         held: dict[str, float] = {}
         for number, (where, place) in enumerate(worlds.items()):
