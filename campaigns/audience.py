@@ -189,10 +189,9 @@ def groups_of(users: pd.DataFrame) -> np.ndarray:
         Shape [N], int64.
     """
     keys = id_keys(users["group_id"], "users")
-    known = ~pd.isna(keys)
-    labels = [("group", key) if there else ("alone", row) for row, (key, there) in enumerate(zip(keys, known, strict=True))]
-    codes, _ = pd.factorize(pd.Series(labels, dtype=object))
-    return codes.astype(np.int64)
+    labels = np.where(pd.isna(keys), np.arange(len(keys)), keys)  # a row's number, which is no text, equals no key
+    codes, _ = pd.factorize(labels)
+    return np.asarray(codes, dtype=np.int64)
 
 
 def hash_uniform(ids: list[object], salt: str) -> np.ndarray:

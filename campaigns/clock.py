@@ -2,8 +2,8 @@
 
 A slot is an integer: the number of `slot_hours` long intervals of wall clock since 1970-01-01 00:00 in the
 grid's time zone; weeks count from the Monday before. Daylight saving therefore never shifts the grid: a skipped
-hour leaves a slot short, a repeated hour makes one long. A send goes out at the start of its slot, and that instant is what quiet hours
-and dayparts are judged by, on the customer's own clock.
+hour leaves a slot short, a repeated hour makes one long. A send goes out at the start of its slot, and that instant
+is what quiet hours and dayparts are judged by, on the customer's own clock.
 """
 
 from __future__ import annotations

@@ -125,17 +125,14 @@ def fit_network(
     known = frozenset(head for head, name in OUTCOME_OF.items() if name in tables.outcome)
     _start_at_base_rates(network, tables)
 
-    # Customers of one group are held out together, or the network would be stopped by those whom it knows.
-    units = population.units
-    there = units[rows.customer].unique()
-    order = there[torch.randperm(len(there), generator=generator)]
-    chosen = order[: max(1, round(settings.validation_share * len(there)))]
-    held = torch.isin(units, chosen)
+    held = _held_out(rows, population, settings.validation_share, generator)
     validation_rows = torch.nonzero(held[rows.customer]).squeeze(1)
     training_rows = torch.nonzero(~held[rows.customer]).squeeze(1)
     if not len(training_rows):
         validation_rows = training_rows = torch.arange(len(rows))
-    bootstrap = torch.poisson(torch.ones(len(population), settings.members), generator=generator)[units].to(device)
+    bootstrap = torch.poisson(torch.ones(len(population), settings.members), generator=generator)[population.units].to(
+        device
+    )
 
     optimizer = torch.optim.AdamW(
         network.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay, foreach=True
@@ -175,6 +172,17 @@ def fit_network(
         everything = torch.cat([_outputs(network, tables, population, part) for part in every.split(65_536)])
     calibration = fit_calibration(everything[validation_rows], validation_rows, everything, every, tables)
     return PropensityModel(network, calibration, known)
+
+
+def _held_out(rows: DecisionRows, population: Population, share: float, generator: torch.Generator) -> Tensor:
+    """Customers set aside. Those of one group are so together, or training would be stopped by people it knows.
+
+    Shape [N], bool.
+    """
+    units = population.units
+    there = units[rows.customer].unique()
+    order = there[torch.randperm(len(there), generator=generator)]
+    return torch.isin(units, order[: max(1, round(share * len(there)))])
 
 
 @torch.no_grad()

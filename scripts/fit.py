@@ -9,11 +9,18 @@ from scripts.cli import launch
 
 
 def fit(config: Any, run_folder: Path) -> None:
-    """Runs the stages up to the market gate, and prints how good the networks are."""
-    from scripts.pipeline.pipeline import fit_responses, open_study, refuse
+    """Runs the stages up to the market gate, and prints how good the networks are.
+
+    A log without sends, or without holds, has purchase probabilities and no market: then it ends after the metrics.
+    """
+    from scripts.pipeline.pipeline import fit_networks, fit_responses, open_study, refuse
     from scripts.pipeline.table import print_fit
 
-    study = open_study(config, run_folder)
+    study = open_study(config, run_folder, policies=False)
+    if not study.can_decide:
+        fit_networks(study)
+        print_fit(run_folder, None)
+        return
     fitted = fit_responses(study)
     print_fit(run_folder, fitted.gate)
     refuse(fitted, run_folder)

@@ -61,6 +61,8 @@ def read_complete_journey(max_rejected: float = 0.05, margin_rate: float = 0.3) 
         visited=decisions["redeemed"].fillna(0.0),
     ).drop(columns=["week", "redeemed"])
     users = tables["demographics"].rename(columns={"household_id": "user_id"})
+    for column in ("household_size", "kids_count"):  # "5+" and "3+" are the last of their steps
+        users[column] = pd.to_numeric(users[column].str.extract(r"(\d+)", expand=False))
     users = pd.DataFrame({"user_id": households}).merge(users, on="user_id", how="left")
     contents = _contents(tables["campaign_descriptions"], tables["coupons"])
     settings = LogSettings(slot_hours=168, attribution_hours=168.0, max_rejected=max_rejected)

@@ -13,15 +13,18 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from campaigns.audience import Catalogue, Population, groups_of, make_catalogue, make_population
+from campaigns.datasets import FIT_ONLY
 from campaigns.encoding import FeatureEncoder, fit_encoder
 from campaigns.errors import CampaignError
+from campaigns.features import CANDIDATE_FEATURES, STATE_FEATURES
 from campaigns.grid import DecisionGrid, make_grid
 from campaigns.guardrails import Guardrails
+from campaigns.history import ABSENT, HOLD
 from campaigns.logging_policy import LoggingPolicyModel
 from campaigns.logs import CampaignLog, LogSettings, read_log
 from campaigns.objective import Objective
 from campaigns.replay import BINARY_OUTCOMES
-from conf.schema import AGENTS, GATES, SOURCES, RunConfig
+from conf.schema import AGENTS, GATES, SOURCES, SPLITS, RunConfig
 from policies.chooser import Chooser
 from policies.policy import MODES, Policy
 from propensity.kinds import restore_model
@@ -63,6 +66,21 @@ class Study:
     def is_one_shot(self) -> bool:
         """Whether every customer is decided on once: then there is no market and no sequential agent."""
         return self.grid.slots == 1
+
+    @cached_property
+    def has_sends(self) -> bool:
+        """Whether anything was ever sent."""
+        return bool((self.grid.decision > HOLD).any())
+
+    @cached_property
+    def has_holds(self) -> bool:
+        """Whether nothing being sent was ever logged."""
+        return bool((self.grid.decision == HOLD).any())
+
+    @property
+    def can_decide(self) -> bool:
+        """Whether a policy can be learned: there are sends, and holds too unless each customer is decided on once."""
+        return self.config.data.source not in FIT_ONLY and self.has_sends and (self.has_holds or self.is_one_shot)
 
     @cached_property
     def halves(self) -> dict[str, np.ndarray]:
@@ -138,15 +156,19 @@ def log_settings(config: RunConfig) -> LogSettings:
     return LogSettings(data.path, data.holds, data.slot_hours, data.timezone, data.attribution_hours, data.max_rejected)
 
 
-def check_config(config: RunConfig) -> None:
+def check_config(config: RunConfig, policies: bool = True) -> None:
     """Checks settings that no type can.
 
+    Args:
+        config: the settings.
+        policies: whether policies are to be learned, not purchase probabilities alone.
     Raises:
         CampaignError: naming the setting, what was got and what it may be.
     """
     agents = config.panel if config.panel is not None else config.agent.names
     choices = {
         "data.source": (config.data.source, SOURCES),
+        "data.split": (config.data.split, SPLITS),
         "market.gate": (config.market.gate, GATES),
         "policy.mode": (config.policy.mode, MODES),
         "device": (config.device, ("auto", "cpu", "cuda")),
@@ -157,6 +179,12 @@ def check_config(config: RunConfig) -> None:
     for setting, (value, allowed) in choices.items():
         if value not in allowed:
             raise CampaignError(f"{setting}={value}: must be one of {', '.join(allowed)}.")
+    if policies and config.data.source in FIT_ONLY:
+        source = config.data.source
+        raise CampaignError(
+            f"data={source}: {FIT_ONLY[source]}, so no policy can be learned from it; purchase probabilities can: "
+            f"scripts/fit.py data={source}."
+        )
     if config.device == "cuda" and not torch.cuda.is_available():
         raise CampaignError("device=cuda: this machine has no usable GPU; use device=auto or cpu.")
     if not 0 <= config.policy.exploration < 1:
@@ -172,29 +200,64 @@ def check_config(config: RunConfig) -> None:
         raise CampaignError(f"market.support={config.market.support}: must be a quantile from 0.5 to 1.")
 
 
-def check_log(study: Study) -> None:
+def check_log(study: Study, policies: bool = True) -> None:
     """Checks that the log can answer what the settings ask.
 
+    Args:
+        study: the run.
+        policies: whether policies are to be learned, not purchase probabilities alone.
     Raises:
         CampaignError: naming what is missing.
     """
-    outcome = study.config.objective.outcome
-    if outcome not in study.grid.outcomes:
-        there = ", ".join(n for n in study.grid.outcomes) or "none"
-        raise CampaignError(f"objective.outcome={outcome}: the decisions table has no such column; it has {there}.")
+    check_split(study)
     if len(study.log.users) < 20:
         raise CampaignError(
             f"users: {len(study.log.users)} customers are too few to learn from and to judge on others; at least 20."
         )
-    if not (study.grid.decision > 0).any():
-        raise CampaignError("decisions: nothing was ever sent; what a send does cannot be learned from this log.")
-    if not (study.grid.decision == 0).any() and not study.is_one_shot:
+    if not policies:
+        if not any(name in study.grid.outcomes for name in BINARY_OUTCOMES):
+            raise CampaignError(f"decisions: none of the outcomes {', '.join(BINARY_OUTCOMES)} is there to fit.")
+        return
+    outcome = study.config.objective.outcome
+    if outcome not in study.grid.outcomes:
+        there = ", ".join(n for n in study.grid.outcomes) or "none"
+        raise CampaignError(f"objective.outcome={outcome}: the decisions table has no such column; it has {there}.")
+    if not study.has_sends:
+        raise CampaignError(
+            "decisions: nothing was ever sent; what a send does cannot be learned from this log. How likely customers "
+            "buy can: scripts/fit.py with the same settings."
+        )
+    if not study.has_holds and not study.is_one_shot:
         raise CampaignError(
             "decisions: there is no hold row, so when to send cannot be learned. If absent rows are holds, say "
-            "data.holds=implied; if only sends were logged, evaluate contents as a one-shot campaign."
+            "data.holds=implied; if only sends were logged, evaluate contents as a one-shot campaign, or let "
+            "scripts/fit.py fit what sends bring."
         )
     if study.config.objective.outcome in BINARY_OUTCOMES and not np.nansum(study.grid.outcomes[outcome]):
         raise CampaignError(f"objective.outcome={outcome}: it never happened in this log; choose another objective.")
+
+
+def check_split(study: Study) -> None:
+    """Checks that networks are judged on customers, groups or times that they have not seen.
+
+    Raises:
+        CampaignError: where a split by row would put one person on both sides, or the log lacks what it is split by.
+    """
+    split, grouped = study.config.data.split, "group_id" in study.log.users.columns
+    if split == "group" and not grouped:
+        raise CampaignError("data.split=group: users has no column group_id; add it, or say data.split=customer.")
+    if split == "time" and study.grid.slots < 4:
+        raise CampaignError(
+            f"data.split=time: the log has {study.grid.slots} slot(s), so there is no later time to judge on; "
+            "say data.split=customer."
+        )
+    if split == "row" and (grouped or (study.grid.decision != ABSENT).sum(axis=1).max() > 1):
+        who = "customers who share a group_id" if grouped else "customers with several decisions"
+        raise CampaignError(
+            f"data.split=row is refused: {who} would be on both sides, and the network would be judged on people whom "
+            "it knows. By row the in-vehicle coupons look like an AUC of .82, by respondent it is .76. "
+            f"Say data.split={'group' if grouped else 'customer'}."
+        )
 
 
 def save_model(model: PropensityModel | LoggingPolicyModel, folder: Path) -> None:
@@ -214,6 +277,22 @@ def load_logging_policy(folder: Path) -> LoggingPolicyModel:
     """Reads a fitted logging policy."""
     settings = json.loads((folder / "model.json").read_text(encoding="utf-8"))
     return LoggingPolicyModel.restore(settings, load_file(folder / "weights.safetensors"))
+
+
+def inputs_of(study: Study) -> dict[str, Any]:
+    """What it takes to ask the run's networks about customers of another table; JSON-able."""
+    known = np.isfinite(study.grid.action_prob) | (study.grid.decision == ABSENT)
+    return {
+        "schema_version": 1,
+        "features": {"state": list(STATE_FEATURES), "candidate": list(CANDIDATE_FEATURES)},
+        "user_encoder": study.user_encoder.to_dict(),
+        "content_encoder": study.content_encoder.to_dict(),
+        "clock": asdict(study.log.clock),
+        "objective": asdict(study.objective),
+        "sends": study.has_sends,
+        "holds": study.has_holds,
+        "probabilities_logged": bool(known.all()),
+    }
 
 
 def settings_of(part: Any) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -29,15 +30,22 @@ from scripts.pipeline.stage import Stage, write_json
 FREE = "free"
 """Where the incumbent stage keeps the logging policy of decisions that were free, which offline estimates need."""
 
-SEEDS = {TRAIN: 1, JUDGE: 2, "all": 3}
+EARLY = "early"
+"""The first slots of all customers, where `data.split=time`: what comes later is only for the metrics."""
+
+EARLY_SHARE = 0.7
+"""Share of the log's slots that are early."""
+
+SEEDS = {TRAIN: 1, JUDGE: 2, "all": 3, EARLY: 4}
 
 
 def rows_of(study: Study, customers: np.ndarray | None = None) -> DecisionRows:
-    """The log's labelled decisions, of some customers or all."""
-    rows = decision_rows(
-        study.grid, study.population, study.catalogue, study.log.clock, study.config.propensity.hold_share,
-        study.config.seed,
-    )  # fmt: skip
+    """The log's labelled decisions, of some customers or all.
+
+    Where each customer is decided on once, holds are no more frequent than people, and all of them are kept.
+    """
+    hold_share = 1.0 if study.is_one_shot else study.config.propensity.hold_share
+    rows = decision_rows(study.grid, study.population, study.catalogue, study.log.clock, hold_share, study.config.seed)
     if customers is None:
         return rows
     chosen = torch.zeros(len(study.population), dtype=torch.bool)
@@ -45,12 +53,31 @@ def rows_of(study: Study, customers: np.ndarray | None = None) -> DecisionRows:
     return rows.take(chosen[rows.customer])
 
 
+def fitting_rows(study: Study, half: str) -> DecisionRows:
+    """The rows of one half of the customers, of `all`, or all customers' `early` ones."""
+    rows = rows_of(study, study.halves.get(half))
+    return rows.take(rows.slot < _late(study)) if half == EARLY else rows
+
+
+def judging_rows(study: Study) -> DecisionRows:
+    """The rows on which fitted models are judged: of customers, or of a time, that they have not seen."""
+    if study.config.data.split == "time":
+        rows = rows_of(study)
+        return rows.take(rows.slot >= _late(study))
+    return rows_of(study, study.halves[JUDGE])
+
+
+def _late(study: Study) -> int:
+    """The first slot that is not early."""
+    return study.grid.first_slot + round(EARLY_SHARE * study.grid.slots)
+
+
 def network_stage(study: Study, half: str) -> Stage:
-    """Fits a network to one half of the customers, or to `all`."""
+    """Fits a network to one half of the customers, to `all`, or to the `early` slots."""
     config = study.config
 
     def work(folder: Path, progress: StageProgress) -> None:
-        rows = rows_of(study, None if half == "all" else study.halves[half])
+        rows = fitting_rows(study, half)
         epochs = config.propensity.epochs
         model = fit_network(
             rows, study.population, study.catalogue, config.propensity, config.seed * 10 + SEEDS[half],
@@ -85,20 +112,22 @@ def incumbent_stage(study: Study) -> Stage:
 
 
 def metrics_stage(study: Study, train: Stage, judge: Stage) -> Stage:
-    """Judges the training half's network on the other half's customers."""
+    """Judges the training half's network on the other half's customers, or an early one's on later slots."""
+    config = study.config
 
     def work(folder: Path, progress: StageProgress) -> None:
         model = load_model(train.folder)
-        half = study.halves[JUDGE]
-        rows = rows_of(study, half)
+        rows = judging_rows(study)
         metrics = propensity_metrics(model, rows, study.population, study.catalogue, study.log.users)
-        people = study.population.take(torch.from_numpy(half))
-        trials = free_trials(study.grid.take(half), people, study.catalogue, study.log.clock, seed=config.seed)
-        effects = effect_metrics(model, trials, people, study.catalogue, config.evaluation.draws, config.seed)
-        write_json(folder / "metrics.json", metrics | {"effects": effects})
+        effects: dict[str, Any] = {"note": "effects are judged on customers not seen, not on later slots"}
+        if config.data.split != "time":
+            half = study.halves[JUDGE]
+            people = study.population.take(torch.from_numpy(half))
+            trials = free_trials(study.grid.take(half), people, study.catalogue, study.log.clock, seed=config.seed)
+            effects = effect_metrics(model, trials, people, study.catalogue, config.evaluation.draws, config.seed)
+        write_json(folder / "metrics.json", metrics | {"split": config.data.split, "effects": effects})
 
-    config = study.config
-    settings = {"draws": config.evaluation.draws, "seed": config.seed}
+    settings = {"draws": config.evaluation.draws, "seed": config.seed, "split": config.data.split}
     return study.runner.run("propensity/metrics", settings, (train, judge), work, show_as="propensity")
 
 

@@ -13,9 +13,16 @@ from conf.schema import RunConfig
 from policies.policy import load_policy
 from review.report import write_report
 from scripts.pipeline.agent_stage import RULE, agent_stage, plain_rules
-from scripts.pipeline.context import JUDGE, TRAIN, Study, check_config, check_log
+from scripts.pipeline.context import JUDGE, TRAIN, Study, check_config, check_log, inputs_of
 from scripts.pipeline.data_stage import data_stage
-from scripts.pipeline.fit_stage import gate_stage, incumbent_stage, metrics_stage, network_stage, serving_guardrails
+from scripts.pipeline.fit_stage import (
+    EARLY,
+    gate_stage,
+    incumbent_stage,
+    metrics_stage,
+    network_stage,
+    serving_guardrails,
+)
 from scripts.pipeline.judge_stage import (
     INCUMBENT,
     load_held,
@@ -61,26 +68,40 @@ class Evaluation:
     estimates: dict[str, Any]
 
 
-def open_study(config: RunConfig, run_folder: Path) -> Study:
-    """Checks the settings, and runs or fetches the data stage."""
-    check_config(config)
+def open_study(config: RunConfig, run_folder: Path, policies: bool = True) -> Study:
+    """Checks the settings, and runs or fetches the data stage.
+
+    Args:
+        config: the settings.
+        run_folder: the run's.
+        policies: whether policies are to be learned; purchase probabilities alone can be fitted to logs without sends,
+            or without holds.
+    """
+    check_config(config, policies)
     cache = Path(config.cache_dir)
     check_writable(cache, "cache_dir")
     check_writable(run_folder, "hydra.run.dir")
     runner = StageRunner(run_folder, cache, config=digest(_lasting(config)))
     study = Study(config, runner, data_stage(config, runner))
-    check_log(study)
+    check_log(study, policies)
     # What preparation did is known only now: it is fitted to the training half.
     notes = [*study.user_encoder.notes, *study.content_encoder.notes]
     write_json(run_folder / "data" / "report.json", study.log.report | {"preparation": notes})
+    write_json(run_folder / "propensity" / "inputs.json", inputs_of(study))
     return study
+
+
+def fit_networks(study: Study) -> tuple[Stage, Stage]:
+    """Fits a network to each half of the customers, and judges the training half's on what it has not seen."""
+    train, judge = network_stage(study, TRAIN), network_stage(study, JUDGE)
+    metrics_stage(study, train if study.config.data.split != "time" else network_stage(study, EARLY), judge)
+    return train, judge
 
 
 def fit_responses(study: Study) -> Fitted:
     """Fits a network to each half of the customers and the incumbent, and lets the market pass its gate."""
-    train, judge = network_stage(study, TRAIN), network_stage(study, JUDGE)
+    train, judge = fit_networks(study)
     incumbent = incumbent_stage(study)
-    metrics_stage(study, train, judge)
     if study.is_one_shot:
         return Fitted(train, judge, incumbent, None, False)
     stage = gate_stage(study, train, incumbent)

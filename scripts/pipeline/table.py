@@ -58,7 +58,8 @@ def print_fit(run_folder: Path, gate: dict[str, Any] | None) -> None:
     """Prints how good the network of the training half is on the other half's customers, and the gate's verdict."""
     metrics = json.loads((run_folder / "propensity" / "metrics.json").read_text(encoding="utf-8"))
     console = _console()
-    table = Table(title="The network, on customers that it has not seen", title_justify="left")
+    unseen = "later slots" if metrics.get("split") == "time" else "customers"
+    table = Table(title=f"The network, on {unseen} that it has not seen", title_justify="left")
     table.add_column("outcome")
     figures = {"base_rate": 4, "auc": 3, "log_loss": 4, "log_loss_constant": 4, "calibration_slope": 2, "ece": 4}
     for name in figures:
