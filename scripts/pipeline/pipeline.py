@@ -31,6 +31,7 @@ from scripts.pipeline.judge_stage import (
     panel_policies,
     worlds_stage,
 )
+from scripts.pipeline.profile_stage import profile_stage
 from scripts.pipeline.stage import Stage, StageRunner, check_writable, digest, write_json
 from scripts.pipeline.summary import Worlds, behaviour_of, choose, one_shot_behaviour, summarise
 
@@ -102,6 +103,7 @@ def fit_responses(study: Study) -> Fitted:
     """Fits a network to each half of the customers and the incumbent, and lets the market pass its gate."""
     train, judge = fit_networks(study)
     incumbent = incumbent_stage(study)
+    profile_stage(study, train)
     if study.is_one_shot:
         return Fitted(train, judge, incumbent, None, False)
     stage = gate_stage(study, train, incumbent)
