@@ -30,8 +30,11 @@ from propensity.response_model import ResponseModel
 ANSWERS = ("outcome", "unsubscribed", "effect")
 """What is attributed: the outcome unasked, an opt-out if sent, and the effect of sending on the outcome."""
 
-STEPS = 24
+STEPS = 20
 """Points of the path at which gradients are taken (Gauss-Legendre)."""
+
+SITUATIONS = 6
+"""Pairs of a moment and a content over which attributed answers are averaged."""
 
 REPEATS = 5
 """How often a column is shuffled."""
@@ -87,7 +90,7 @@ def attribute(
     sends: np.ndarray,
     outcome: str,
 ) -> Attributions | None:
-    """Integrated gradients, averaged over typical moments and over contents as the log sent them.
+    """Integrated gradients of answers averaged over SITUATIONS: typical moments, with contents as the log sent them.
 
     Args:
         model: averaged over its members.
@@ -103,13 +106,13 @@ def attribute(
     """
     from captum.attr import IntegratedGradients
 
-    shares = torch.from_numpy(sends / max(sends.sum(), 1)).float()
+    situations = _situations(len(moments), sends)
     groups = column_groups(encoder)
     values: dict[str, np.ndarray] = {}
     start: dict[str, float] = {}
     answer: dict[str, np.ndarray] = {}
     for name in ANSWERS:
-        ask = _question(model, moments, catalogue, shares, outcome, name)
+        ask = _question(model, moments, catalogue, situations, outcome, name)
         if not ask(baseline.unsqueeze(0).requires_grad_()).requires_grad:
             return None
         found = IntegratedGradients(ask).attribute(
@@ -124,7 +127,12 @@ def attribute(
 
 
 def _question(
-    model: PropensityModel, moments: Moments, catalogue: Catalogue, shares: Tensor, outcome: str, answer: str
+    model: PropensityModel,
+    moments: Moments,
+    catalogue: Catalogue,
+    situations: list[tuple[int, int]],
+    outcome: str,
+    answer: str,
 ) -> Callable[[Tensor], Tensor]:
     """An answer as a function of the customers' encoded columns [N, Fu] alone; returns shape [N]."""
     head = "purchase" if outcome == "purchased" else "visited"
@@ -142,18 +150,26 @@ def _question(
 
     def ask(customers: Tensor) -> Tensor:
         total = customers.new_zeros(len(customers))
-        for moment in range(len(moments)):
+        for moment, content in situations:
             if answer != "unsubscribed":
                 held = getattr(respond(customers, moment, -1), head)
                 total = total + (held if answer == "outcome" else -held)
             if answer != "outcome":
-                for content in torch.nonzero(shares).flatten().tolist():
-                    response = respond(customers, moment, content)
-                    said = response.unsubscribe if answer == "unsubscribed" else getattr(response, head)
-                    total = total + shares[content] * said
-        return total / len(moments)
+                response = respond(customers, moment, content)
+                total = total + (response.unsubscribe if answer == "unsubscribed" else getattr(response, head))
+        return total / len(situations)
 
     return ask
+
+
+def _situations(moments: int, sends: np.ndarray) -> list[tuple[int, int]]:
+    """Moments in turn, each with a content; contents come as often as the log sent them (systematic sampling)."""
+    total = float(sends.sum())
+    shares = sends / total if total else np.full(len(sends), 1 / len(sends))
+    points = (np.arange(SITUATIONS) + 0.5) / SITUATIONS
+    contents = np.minimum(np.searchsorted(np.cumsum(shares), points), len(sends) - 1)
+    return [(place * moments // SITUATIONS if moments > SITUATIONS else place % moments, int(content))
+            for place, content in enumerate(contents)]  # fmt: skip
 
 
 def permutation_importance(

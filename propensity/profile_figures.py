@@ -24,6 +24,9 @@ from propensity.response_model import ResponseModel
 DRAWS = 500
 """Draws of the customer bootstrap."""
 
+NONE_SEEN = 3.69
+"""Upper 97.5 % limit of a Poisson mean of which nothing was seen: no draw of customers shows what none of them did."""
+
 SUMS = (
     "time", "outcome", "outcome_predicted",
     "sends", "opt_outs", "opt_outs_predicted",
@@ -44,13 +47,11 @@ class CustomerSums:
     """Sums over each customer's decisions.
 
     Attributes:
-        customers: rows of the population. Length n.
-        table: columns as in SUMS. Shape [n, 13].
+        table: columns as in SUMS. Shape [N, 13].
         per_week: whether `time` counts weeks; else decisions, of which there is one a customer.
         identified: whether probabilities were logged, so that the effect of sending is observed.
     """
 
-    customers: np.ndarray
     table: np.ndarray
     per_week: bool
     identified: bool
@@ -71,13 +72,14 @@ def customer_sums(
     Args:
         model: that has not seen these customers.
         rows: their labelled decisions; holds may be subsampled.
-        grid, population, catalogue: of the same log.
+        grid, population: of these N customers.
+        catalogue: the contents.
         slot_hours: length of a slot.
         outcome: `purchased` or `visited`.
     """
     rows = rows.take(rows.decision <= len(catalogue))
     sent = rows.decision > HOLD
-    customers, place = torch.unique(rows.customer, return_inverse=True)
+    place = rows.customer.numpy()
     content = (rows.decision - 1).clamp(min=0)
     customer, state = population.features[rows.customer], rows.state
     attributes = catalogue.features[content] * sent.unsqueeze(1)
@@ -94,7 +96,7 @@ def customer_sums(
     labelled = was_sent * ~np.isnan(left)
     seen = was_sent * ~np.isnan(opened)
     column = rows.slot.numpy() - grid.first_slot
-    logged = grid.action_prob[rows.customer.numpy(), column].astype(np.float64)
+    logged = grid.action_prob[place, column].astype(np.float64)
     # A decision of probability 1 was forced: it has nothing to be compared with.
     free = known & (logged > 0) & (logged < 1)
     odds = np.where(free, (1 - logged) / np.where(free, logged, 1.0), 0.0) * weight * (1 - was_sent)
@@ -117,9 +119,9 @@ def customer_sums(
         "held_outcome": odds * np.nan_to_num(happened),
         "effect_predicted": treated * effect,
     }
-    table = np.stack([np.bincount(place.numpy(), columns[n], len(customers)) for n in SUMS], axis=1)
+    table = np.stack([np.bincount(place, columns[n], len(population)) for n in SUMS], axis=1)
     identified = bool(free.any() and not np.isnan(logged[known]).any())
-    return CustomerSums(customers.numpy(), table, not one_shot, identified)
+    return CustomerSums(table, not one_shot, identified)
 
 
 def group_figures(
@@ -130,9 +132,9 @@ def group_figures(
     Intervals tell how much another draw of customers would change a figure; a network's own errors are not in them.
 
     Args:
-        sums: of n customers.
-        group: of each. Shape [n], int64.
-        effect: predicted effect of sending each content, in typical moments. Shape [n, C].
+        sums: of N customers.
+        group: of each. Shape [N], int64.
+        effect: predicted effect of sending each content, in typical moments. Shape [N, C].
         contents: their names. Length C.
         seed: of the bootstrap.
     Returns:
@@ -164,13 +166,15 @@ def _figures(sums: CustomerSums, inside: np.ndarray, seed: int) -> dict[str, Any
             answer: np.ndarray = total[top] / total[bottom]
         return answer
 
-    figures: dict[str, Any] = {
-        name: {"observed": _range(ratio(*seen)), "predicted": _range(ratio(*said))}
-        for name, (seen, said) in RATES.items()
-    }
-    observed = ratio("sent_outcome", "sent") - ratio("held_outcome", "held")
+    figures: dict[str, Any] = {}
+    for name, (seen, said) in RATES.items():
+        observed = _range(ratio(*seen))
+        if observed is not None and not observed["value"]:
+            observed["high"] = NONE_SEEN / float(total[seen[1]][0])
+        figures[name] = {"observed": observed, "predicted": _range(ratio(*said))}
+    effect = ratio("sent_outcome", "sent") - ratio("held_outcome", "held")
     figures["effect"] = {
-        "observed": _range(observed) if sums.identified else None,
+        "observed": _range(effect) if sums.identified else None,
         "predicted": _range(ratio("effect_predicted", "sent")),
     }
     return figures

@@ -236,6 +236,62 @@ def value_by_content(rows: Sequence[tuple[str, float, float]]) -> str:
         return svg(figure, f"Value of a decision by what was sent. {told}", "value")
 
 
+def segment_effects(rows: Mapping[str, Mapping[str, Range]], verb: str) -> str:
+    """Effect of a send by segment: observed (key `offline`) beside predicted (key `judged`), in points."""
+    looks = {"offline": (GREEN, "D", "observed in the log"), "judged": (BLUE, "o", "predicted by the network")}
+    shown = [place for place in looks if any(place in row for row in rows.values())]
+    with rc_context(STYLE):
+        figure, axes = plt.subplots(figsize=(WIDE, 0.9 + 0.4 * len(rows)))
+        offsets = (0.14, -0.14) if len(shown) > 1 else (0.0,)
+        for place, offset in zip(shown, offsets, strict=True):
+            colour, marker, name = looks[place]
+            found = [(len(rows) - 1 - i + offset, row[place]) for i, row in enumerate(rows.values()) if place in row]
+            for y, effect in found:
+                if effect.low is not None and effect.high is not None:
+                    axes.plot([effect.low, effect.high], [y, y], color=colour, lw=2.2, solid_capstyle="round")
+            axes.plot([e.value for _, e in found], [y for y, _ in found], marker, color=colour, ms=5.5, label=name,
+                      mec="white", mew=0.6)  # fmt: skip
+        stripes(axes, len(rows))
+        axes.axvline(0, color=INK, lw=1)
+        name_rows(axes, list(rows))
+        axes.set_xlabel(f"effect of a send on the chance to {verb}, in percentage points")
+        axes.xaxis.set_major_locator(MaxNLocator(7))
+        signed_ticks(axes)
+        axes.grid(axis="x")
+        legend_above(axes, len(shown))
+        told = "; ".join(
+            f"{name}: " + ", ".join(f"{looks[p][2]} {row[p].value:+.3g}" for p in shown if p in row)
+            for name, row in rows.items()
+        )
+        return svg(figure, f"Effect of a send by segment, in percentage points. {told}", "segments")
+
+
+def importance(panels: Mapping[str, Sequence[tuple[str, float, float]]]) -> list[str]:
+    """How much worse predictions get without a column, a figure an outcome.
+
+    Args:
+        panels: outcome -> (column, growth of the log loss in percent, its spread over repeats), the largest first.
+    """
+    return [_importance(title, bars, f"columns{place}") for place, (title, bars) in enumerate(panels.items())]
+
+
+def _importance(title: str, bars: Sequence[tuple[str, float, float]], slug: str) -> str:
+    with rc_context(STYLE):
+        figure, axes = plt.subplots(figsize=(PANEL, 0.95 + 0.24 * len(bars)))
+        y = np.arange(len(bars))[::-1]
+        sizes, spreads = [bar[1] for bar in bars], [bar[2] for bar in bars]
+        axes.barh(y, sizes, 0.66, color=BLUE)
+        axes.errorbar(sizes, y, xerr=spreads, fmt="none", ecolor=INK, elinewidth=1.1, capsize=2)
+        name_rows(axes, [bar[0] for bar in bars])
+        axes.axvline(0, color=INK, lw=0.8)
+        axes.set_title(label(title))
+        axes.xaxis.set_major_locator(MaxNLocator(4))
+        axes.set_xlabel("log loss grows by, %")
+        axes.grid(axis="x")
+        told = ", ".join(f"{name} {size:+.2g} %" for name, size, _ in bars)
+        return svg(figure, f"{title}: how much worse predictions get without a column. {told}", slug)
+
+
 def equivalence(checks: Sequence[tuple[str, Range, bool | None]], margin: float | None) -> str:
     """Simulated over observed with its interval, beside the equivalence margin: (name, ratio, passed)."""
     edge = min(max([3 * (margin or 0.1), *(abs(ratio.value - 1) * 1.2 for _, ratio, _ in checks)]), 1.0)

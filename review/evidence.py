@@ -23,6 +23,8 @@ FILES = {
     "summary": "summary.json",
     "data": "data/report.json",
     "metrics": "propensity/metrics.json",
+    "profiles": "propensity/profiles.json",
+    "attributions": "propensity/attributions.json",
     "gate": "market/gate.json",
     "behaviour": "evaluation/behaviour.json",
     "manifest": "manifest.json",

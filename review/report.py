@@ -29,6 +29,7 @@ from review.evidence import (
     text_of,
 )
 from review.grounds import again_section, data_section, gate_section, network_section
+from review.profiles import profiles_section
 
 TEMPLATES = Path(__file__).parent / "templates"
 SHOWN_CONTENTS = 12
@@ -86,6 +87,7 @@ def _page(evidence: Evidence) -> dict[str, Any]:
         "worth": worth_section(evidence, candidates, chosen, digits, sequential),
         "behaviour": _behaviour(evidence, chosen, does, sequential),
         "guardrails": _guardrails(evidence, chosen, does),
+        "who": profiles_section(evidence),
         "network": network_section(evidence),
         "gate": gate_section(evidence),
         "gap": gap_section(candidates, chosen, digits),

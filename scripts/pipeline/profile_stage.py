@@ -23,8 +23,6 @@ from scripts.pipeline.stage import Stage, write_json
 ATTRIBUTED = 120
 """Held-out customers whose attributions are averaged; each costs some thousand answers and their gradients."""
 
-ATTRIBUTED_MOMENTS = 4
-
 
 def profile_stage(study: Study, train: Stage) -> Stage:
     """Finds segments among training customers, and measures them on the others; no customer is named in the results."""
@@ -59,11 +57,12 @@ def _profiles(study: Study, train: Stage) -> tuple[dict[str, Any], dict[str, Any
     segmentation = find_segments(learned_says.values, features, encoder, seed)
 
     grid, people = study.grid.take(others), population.take(torch.from_numpy(others))
-    rows = decision_rows(grid, people, catalogue, study.log.clock, study.config.propensity.hold_share, seed)
+    # Where every customer has one decision, a hold left out would be a customer left out.
+    hold_share = 1.0 if study.is_one_shot else study.config.propensity.hold_share
+    rows = decision_rows(grid, people, catalogue, study.log.clock, hold_share, seed)
     sums = customer_sums(model, rows, grid, people, catalogue, study.log.clock.slot_hours, outcome)
-    judged = people.features[torch.from_numpy(sums.customers)]
-    said = answers(model, judged, *asked, learned_says.scale)
-    table = own_table(judged.numpy(), encoder, segmentation.tree.columns)
+    said = answers(model, people.features, *asked, learned_says.scale)
+    table = own_table(people.features.numpy(), encoder, segmentation.tree.columns)
     named, kinds = segmentation.tree.assign(table), segmentation.nearest(said.values)
     contents = tuple(str(catalogue.ids[place]) for place in said.contents)
     figures = group_figures(sums, named, said.effect, contents, seed)
@@ -77,7 +76,7 @@ def _profiles(study: Study, train: Stage) -> tuple[dict[str, Any], dict[str, Any
             "outcome": outcome,
             "per": "customer and week" if sums.per_week else "customer",
             "fitted_on": len(mine),
-            "judged_on": len(sums.customers),
+            "judged_on": len(people),
             "fidelity": float((named == kinds).mean()),
             "fidelity_constant": float(np.bincount(kinds).max() / len(kinds)),
             "effect_observed": sums.identified,
@@ -86,10 +85,7 @@ def _profiles(study: Study, train: Stage) -> tuple[dict[str, Any], dict[str, Any
             "suppressed": len(np.unique(named)) - len(segments),
         },
     )
-    return {
-        "profiles": profiles,
-        "attributions": _attributions(study, model, rows, people, moments, sends, named, outcome),
-    }
+    return profiles, _attributions(study, model, rows, people, moments, sends, named, outcome)
 
 
 def _attributions(
@@ -110,20 +106,16 @@ def _attributions(
         "gradients": None,
         "examples": [],
     }
-    customers = torch.unique(rows.customer)
-    order = np.random.default_rng([seed, 37]).permutation(len(customers))
+    order = np.random.default_rng([seed, 37]).permutation(len(people))
     chosen = np.sort(order[:ATTRIBUTED])
     baseline = study.population.features[torch.from_numpy(study.halves[TRAIN])].mean(dim=0)
-    few = Moments(moments.state[:: max(1, len(moments) // ATTRIBUTED_MOMENTS)][:ATTRIBUTED_MOMENTS],
-                  moments.candidates[:: max(1, len(moments) // ATTRIBUTED_MOMENTS)][:ATTRIBUTED_MOMENTS])  # fmt: skip
-    everyone = people.features[customers]
     found = attribute(
-        model, everyone[torch.from_numpy(chosen)], baseline, encoder, few, study.catalogue, sends, outcome
+        model, people.features[torch.from_numpy(chosen)], baseline, encoder, moments, study.catalogue, sends, outcome
     )
     if found is None:
         return report
     columns = own_columns(study.population.features.numpy(), encoder)
-    table = own_table(everyone.numpy(), encoder, columns)
+    table = own_table(people.features.numpy(), encoder, columns)
     return report | {
         "gradients": {
             "customers": len(chosen),

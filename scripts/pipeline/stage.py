@@ -29,7 +29,7 @@ from scripts.pipeline.progress import StageProgress
 
 log = logging.getLogger("campaign")
 PACKAGES = ("campaigns", "propensity", "envs", "policies", "agents", "evaluation", "scripts")
-LIBRARIES = ("torch", "numpy", "pandas", "scikit-learn", "stable-baselines3", "sb3-contrib", "gymnasium")
+LIBRARIES = ("captum", "torch", "numpy", "pandas", "scikit-learn", "stable-baselines3", "sb3-contrib", "gymnasium")
 
 
 @dataclass(frozen=True)

@@ -43,7 +43,6 @@ class Planted:
     catalogue: Catalogue
     grid: DecisionGrid
     clock: SlotClock
-    rows: DecisionRows
     model: PropensityModel
 
     @property
@@ -56,17 +55,21 @@ class Planted:
         """Rows of the others."""
         return np.arange(1, CUSTOMERS, 2)
 
+    def people(self, customers: np.ndarray) -> Population:
+        """Some customers."""
+        return self.population.take(torch.from_numpy(customers))
+
     def rows_of(self, customers: np.ndarray) -> DecisionRows:
-        """Decisions of some customers."""
-        return self.rows.take(torch.from_numpy(np.isin(self.rows.customer.numpy(), customers)))
+        """Decisions of some customers, numbered as in `people`."""
+        return decision_rows(self.grid.take(customers), self.people(customers), self.catalogue, self.clock, 0.5)
 
 
 def _users(g: np.random.Generator) -> pd.DataFrame:
     return pd.DataFrame(
         {
             "user_id": [f"u{i}" for i in range(CUSTOMERS)],
-            "income": g.normal(52_000, 15_000, CUSTOMERS).clip(12_000).round(-2),
-            "age": g.integers(18, 70, CUSTOMERS),
+            "income": (g.normal(0, 5_000, CUSTOMERS) + g.choice([32_000, 75_000], CUSTOMERS)).round(-2),
+            "age": g.integers(0, 17, CUSTOMERS) + g.choice([18, 50], CUSTOMERS),
             "region": g.choice(["north", "south", "west"], CUSTOMERS),
             "shoe_size": g.normal(41, 3, CUSTOMERS).round(1),
             "colour": g.choice(["red", "green"], CUSTOMERS),
@@ -79,7 +82,7 @@ def planted(logged: bool = True) -> Planted:
     """The world; without `logged` the log does not tell the probabilities of its decisions."""
     g = np.random.default_rng(11)
     users = _users(g)
-    spends = (users["income"] >= 50_000) & (users["age"] < 45)
+    spends = (users["income"] >= 52_000) & (users["age"] < 45)
     touchy = users["region"] == "north"
     kind = (spends + 2 * touchy).to_numpy()
     customer, slot = np.repeat(np.arange(CUSTOMERS), SLOTS), np.tile(np.arange(SLOTS), CUSTOMERS)
@@ -109,7 +112,7 @@ def planted(logged: bool = True) -> Planted:
     grid = make_grid(log)
     rows = decision_rows(grid, population, catalogue, log.clock, hold_share=0.5)
     mine = rows.take(rows.customer % 2 == 0)
-    settings = FitSettings(members=2, width=32, epochs=10, batch_size=512)
+    settings = FitSettings(members=2, width=32, epochs=12, batch_size=512)
     model = fit_network(mine, population, catalogue, settings, seed=0)
     true = {k: float(effect[kind == k].mean()) for k in range(4)}
-    return Planted(users, kind, true, encoder, population, catalogue, grid, log.clock, rows, model)
+    return Planted(users, kind, true, encoder, population, catalogue, grid, log.clock, model)

@@ -73,6 +73,45 @@ def head(rate: float) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def kind(group: int, rule: str, customers: int, effect: float, opt_outs: float) -> dict[str, Any]:
+    """One segment of customers."""
+    return {
+        "group": group, "rule": rule, "customers": customers, "share": customers / 2000,
+        "outcome_rate": {"observed": figure(0.4, 0.05), "predicted": figure(0.41, 0.02)},
+        "opt_out_rate": {"observed": figure(opt_outs, opt_outs / 4), "predicted": figure(opt_outs, 0.001)},
+        "effect": {"observed": figure(effect, 0.01), "predicted": figure(effect - 0.005, 0.002)},
+        "contents": [{"content": "sale", "effect": effect}, {"content": "news", "effect": effect / 2}],
+    }  # fmt: skip
+
+
+def profiles() -> Parts:
+    """Three segments, of which one is too small to be shown, and what answers hang on."""
+    columns = [{"column": "income", "drop": 0.004, "spread": 0.0004}, {"column": "shoe", "drop": 0.0, "spread": 1e-5}]
+    parts = {"outcome": 0.02, "effect": 0.0125, "unsubscribed": -0.001}
+    return {
+        "propensity/profiles.json": {
+            "clusters": 3, "notes": ["Customers differ by degrees."], "outcome": "purchased",
+            "per": "customer and week", "fitted_on": 2000, "judged_on": 1990, "fidelity": 0.91,
+            "fidelity_constant": 0.6, "effect_observed": True, "suppressed": 1,
+            "everyone": kind(0, "everyone", 1990, 0.03, 0.002),
+            "segments": [kind(1, "income >= 52,000 and age < 35", 700, 0.06, 0.001),
+                         kind(0, "income < 52,000, or age >= 35", 1281, 0.02, 0.003),
+                         kind(2, "age < 3", 9, 0.77, 0.5)],
+        },
+        "propensity/attributions.json": {
+            "outcome": "purchased",
+            "permutation": {"purchased": {"log_loss": 0.2, "columns": columns}},
+            "gradients": {"customers": 120, "baseline": {"outcome": 0.1, "effect": 0.03, "unsubscribed": 0.002}},
+            "examples": [
+                {"group": 1, "alike": 14, "answer": {"outcome": 0.12, "effect": 0.0425, "unsubscribed": 0.001},
+                 "columns": [{"column": "income", "told": "52,000 to 60,000", **parts}]},
+                {"group": 0, "alike": 3, "answer": {"outcome": 0.9, "effect": 0.9, "unsubscribed": 0.9},
+                 "columns": [{"column": "income", "told": "too telling", **parts}]},
+            ],
+        },
+    }  # fmt: skip
+
+
 def sequential() -> Parts:
     """A finished run on a log of many slots: `ppo` is chosen and gains 3.25 a customer in the judging market."""
     refused = "The 4,000 logged rows are worth only 60 for this policy."
@@ -133,6 +172,7 @@ def sequential() -> Parts:
                              "checks": checks},
         "evaluation/behaviour.json": {"customers": 2000, "where": "the judging world",
                                       "policies": {"incumbent": does(3.5, 0.06), "ppo": does(4.25, 0.04)}},
+        **profiles(),
         "manifest.json": {"config": "c0ffee", "code": "beef", "versions": {"numpy": "2.0"},
                           "stages": [{"name": "data", "key": "abc"}]},
         "policy/policy.json": {"name": "ppo", "mode": "sampled", "exploration": 0.02, "guardrails": {

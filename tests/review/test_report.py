@@ -133,6 +133,36 @@ def test_nothing_recommended_is_said_plainly(tmp_path: Path) -> None:
     assert "Gain per customer" not in text
 
 
+def test_segments_are_named_sized_and_measured(page: Page) -> None:
+    who = page.text[page.text.index("Who are the customers?") : page.text.index("Which guardrails bind?")]
+    assert "Segment A: Sends do more, seldom opt out 35 % of customers (700)" in who
+    assert "income ≥ 52,000 and age < 35" in who
+    assert "income < 52,000 or age ≥ 35" in who
+    assert "Effect of a send on the chance to buy, points +6.0 +5.0 to +7.0 +5.5" in who
+    assert "respond best to sale (+6.0), then news (+3.0)" in who
+    assert "The rules put 91 % of customers where the network puts them (one segment for all: 60 %)." in who
+    assert "Customers differ by degrees." in who
+    assert any("Purchases: how much worse predictions get" in figure for figure in page.figures)
+    assert "income 52,000 to 60,000 +2.0 +1.2 -0.10" in who
+
+
+def test_segments_and_examples_of_fewer_than_ten_customers_are_not_shown(page: Page) -> None:
+    assert "age < 3 " not in page.text
+    assert "77.0" not in page.text
+    assert "too telling" not in page.text
+
+
+def test_without_logged_probabilities_effects_of_segments_are_predictions(tmp_path: Path) -> None:
+    parts = sequential()
+    profiles = parts["propensity/profiles.json"]
+    profiles["effect_observed"] = False
+    for segment in profiles["segments"]:
+        segment["effect"]["observed"] = None
+    text = page_of(tmp_path, parts).text
+    assert "so the effect of sending is predicted only" in text
+    assert "Effect of a send on the chance to buy, points - +5.5" in text
+
+
 # The word lift
 
 
