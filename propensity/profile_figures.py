@@ -48,13 +48,17 @@ class CustomerSums:
 
     Attributes:
         table: columns as in SUMS. Shape [N, 13].
+        unit: what the bootstrap draws as one: a customer, or a group of customers such as a household. Shape [N].
         per_week: whether `time` counts weeks; else decisions, of which there is one a customer.
         identified: whether probabilities were logged, so that the effect of sending is observed.
+        has_holds: whether the log shows what happens unasked; else no effect of sending can be predicted either.
     """
 
     table: np.ndarray
+    unit: np.ndarray
     per_week: bool
     identified: bool
+    has_holds: bool = True
 
 
 @torch.no_grad()
@@ -98,7 +102,7 @@ def customer_sums(
     column = rows.slot.numpy() - grid.first_slot
     logged = grid.action_prob[place, column].astype(np.float64)
     # A decision of probability 1 was forced: it has nothing to be compared with.
-    free = known & (logged > 0) & (logged < 1)
+    free = known & (logged > 0) & (logged < 1) & grid.eligible[place, column]
     odds = np.where(free, (1 - logged) / np.where(free, logged, 1.0), 0.0) * weight * (1 - was_sent)
     effect = np.zeros(len(rows))
     effect[sent.numpy()] = predicted[sent.numpy()] - getattr(held, name).double().numpy()
@@ -121,7 +125,7 @@ def customer_sums(
     }
     table = np.stack([np.bincount(place, columns[n], len(population)) for n in SUMS], axis=1)
     identified = bool(free.any() and not np.isnan(logged[known]).any())
-    return CustomerSums(table, not one_shot, identified)
+    return CustomerSums(table, population.units.numpy(), not one_shot, identified, bool((~sent).any()))
 
 
 def group_figures(
@@ -155,7 +159,9 @@ def group_figures(
 
 
 def _figures(sums: CustomerSums, inside: np.ndarray, seed: int) -> dict[str, Any]:
-    table = sums.table[inside]
+    _, unit = np.unique(sums.unit[inside], return_inverse=True)
+    table = np.zeros((int(unit.max()) + 1, len(SUMS)))
+    np.add.at(table, unit, sums.table[inside])
     generator = np.random.default_rng([seed, 29])
     counts = generator.multinomial(len(table), np.full(len(table), 1 / len(table)), DRAWS)
     drawn = np.concatenate([table.sum(axis=0, keepdims=True), counts @ table])
@@ -175,7 +181,7 @@ def _figures(sums: CustomerSums, inside: np.ndarray, seed: int) -> dict[str, Any
     effect = ratio("sent_outcome", "sent") - ratio("held_outcome", "held")
     figures["effect"] = {
         "observed": _range(effect) if sums.identified else None,
-        "predicted": _range(ratio("effect_predicted", "sent")),
+        "predicted": _range(ratio("effect_predicted", "sent")) if sums.has_holds else None,
     }
     return figures
 

@@ -137,7 +137,9 @@ def test_the_observed_effect_is_right_where_the_log_sent_to_the_eager() -> None:
     names = ("time", "outcome", "outcome_predicted", "sends", "opt_outs", "opt_outs_predicted", "opens_predicted",
              "opens", "sent", "sent_outcome", "held", "held_outcome", "effect_predicted")  # fmt: skip
     table = np.stack([np.asarray(columns.get(name, np.zeros(n)), dtype=float) for name in names], axis=1)
-    entry = group_figures(CustomerSums(table, False, True), np.zeros(n, dtype=int), np.zeros((n, 1)), ("a",), 0)[0]
+    entry = group_figures(
+        CustomerSums(table, np.arange(n), False, True), np.zeros(n, dtype=int), np.zeros((n, 1)), ("a",), 0
+    )[0]
     effect = entry["effect"]["observed"]
     assert effect["low"] < 0.05 < effect["high"]
     assert bought[sent].mean() - bought[held].mean() > 0.15
@@ -152,6 +154,17 @@ def test_without_logged_probabilities_no_effect_is_called_observed() -> None:
     entry = group_figures(some, np.zeros(len(w.judge), dtype=int), found()[1].effect, ("a", "b"), seed=0)[0]
     assert entry["effect"]["observed"] is None
     assert entry["effect"]["predicted"]["value"] > 0
+
+
+def test_intervals_are_wider_where_customers_come_in_groups() -> None:
+    alike = np.repeat(sums().table[:300], 5, axis=0)
+    one = np.zeros(len(alike), dtype=int)
+    width = {}
+    for name, unit in (("alone", np.arange(len(alike))), ("grouped", np.arange(len(alike)) // 5)):
+        some = replace(sums(), table=alike, unit=unit)
+        rate = group_figures(some, one, np.zeros((len(alike), 1)), ("a",), seed=0)[0]["outcome_rate"]["observed"]
+        width[name] = rate["high"] - rate["low"]
+    assert 1.7 < width["grouped"] / width["alone"] < 2.8  # the root of five
 
 
 def test_groups_of_fewer_than_ten_customers_have_no_figures() -> None:
