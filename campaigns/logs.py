@@ -237,17 +237,28 @@ def _note_oddities(users: pd.DataFrame, decisions: pd.DataFrame, settings: LogSe
     for flag in [f for f in FLAGS if f in decisions.columns]:
         if not (decisions[flag] == 1).any():
             warnings.append(f"decisions.{flag}: never happened; its model can only say the rate is near 0.")
-    if "as_of" in users.columns:
-        began = decisions.groupby("_user")["time"].min().reindex(range(len(users)))
-        late = int((users["as_of"] > began).sum())
-        if late:
-            warnings.append(
-                f"users.as_of: {late} customers' features were taken after their first decision; they may know what "
-                "came of it."
-            )
+    late = late_snapshots(users, decisions)
+    if late:
+        warnings.append(
+            f"users.as_of: {late} customers' features were taken after their first decision; they may know what "
+            "came of it."
+        )
     if decisions["action_prob"].isna().any():
         share = float(decisions["action_prob"].isna().mean())
         warnings.append(f"decisions.action_prob: unknown for {share:.0%} of rows; the logging policy is fitted there.")
+
+
+def late_snapshots(users: pd.DataFrame, decisions: pd.DataFrame) -> int | None:
+    """Customers whose features were taken (`as_of`) after their first decision; None where that is not said.
+
+    Args:
+        users: N rows.
+        decisions: with `_user`, the row of the customer, and `time`.
+    """
+    if "as_of" not in users.columns:
+        return None
+    began = decisions.groupby("_user")["time"].min().reindex(range(len(users)))
+    return int((users["as_of"] > began).sum())
 
 
 def _note_holds(users: pd.DataFrame, decisions: pd.DataFrame, settings: LogSettings, warnings: list[str]) -> None:

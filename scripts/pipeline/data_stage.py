@@ -6,12 +6,15 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 from campaigns.audit import audit_log
+from campaigns.column_quality import column_quality
 from campaigns.datasets import PUBLIC_SETS
 from campaigns.datasets.public import find_public_set, read_public_set
 from campaigns.errors import CampaignError
 from campaigns.grid import make_grid
+from campaigns.leaks import leak_checks
 from campaigns.log_reader import find_table
 from campaigns.logs import CampaignLog, make_log, read_log, write_log
+from campaigns.stability import stability_check
 from conf.schema import RunConfig
 from scripts.pipeline.context import log_settings
 from scripts.pipeline.progress import StageProgress
@@ -30,7 +33,15 @@ def data_stage(config: RunConfig, runner: StageRunner) -> Stage:
         log = _make(config, progress)
         write_log(log, folder)
         grid = make_grid(log)
-        report = log.report | {"audit": audit_log(log, grid)}
+        leaks = leak_checks(log, grid)
+        columns = column_quality(log.users, "users") + column_quality(log.contents, "contents")
+        report = log.report | {
+            "warnings": [*log.report["warnings"], *leaks["warnings"]],
+            "columns": columns,
+            "audit": audit_log(log, grid),
+            "leaks": leaks,
+            "stability": stability_check(log, grid),
+        }
         write_json(folder / "report.json", report)
 
     return runner.run("data", settings, (), work, show_as="data", inputs=_inputs(config))

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from campaigns.errors import MarketRefused
+from campaigns.leaks import split_check
 from conf.schema import RunConfig
 from policies.policy import load_policy
 from review.report import write_report
@@ -87,7 +88,8 @@ def open_study(config: RunConfig, run_folder: Path, policies: bool = True) -> St
     check_log(study, policies)
     # What preparation did is known only now: it is fitted to the training half.
     notes = [*study.user_encoder.notes, *study.content_encoder.notes]
-    write_json(run_folder / "data" / "report.json", study.log.report | {"preparation": notes})
+    split = split_check(study.halves)
+    write_json(run_folder / "data" / "report.json", study.log.report | {"preparation": notes, "split": split})
     write_json(run_folder / "propensity" / "inputs.json", inputs_of(study))
     return study
 
