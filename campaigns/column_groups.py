@@ -10,7 +10,7 @@ import pandas as pd
 
 MOST_LEVELS = 8
 """A column of more levels splits customers too finely to be read."""
-NOT_GROUPED = frozenset({"user_id", "timezone", "as_of"})
+NOT_GROUPED = frozenset({"user_id", "group_id", "timezone", "as_of"})
 
 
 def grouped_columns(users: pd.DataFrame) -> Iterator[tuple[str, pd.Series]]:

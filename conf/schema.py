@@ -106,6 +106,7 @@ class RunConfig:
     users: str | None = None
     contents: str | None = None
     time: str | None = None
+    content: str | None = None
 
 
 GROUPS: dict[str, type] = {

@@ -202,7 +202,7 @@ def _final_policy(study: Study, choice: dict[str, Any], agents: dict[str, Stage]
 def _lasting(config: RunConfig) -> dict[str, Any]:
     """The settings that results depend on: not where files lie."""
     kept = asdict(config)
-    for key in ("cache_dir", "run", "previous", "out", "users", "contents", "time"):
+    for key in ("cache_dir", "run", "previous", "out", "users", "contents", "time", "content"):
         kept.pop(key, None)
     kept["data"] = {key: value for key, value in kept["data"].items() if key != "path"}
     return kept

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 from rich.console import Console
 from rich.table import Table
 
@@ -71,6 +73,30 @@ def print_fit(run_folder: Path, gate: dict[str, Any] | None) -> None:
     if gate is not None:
         console.print(f"Market gate: {gate['verdict']}. {gate['note']}")
     console.print(f"Networks: {run_folder / 'propensity'}", soft_wrap=True)
+
+
+def print_predictions(frame: pd.DataFrame, caveat: str, rows: int = 20) -> None:
+    """Prints the first predictions, the average of each decision where there are more, and what they mean."""
+    console = _console()
+    table = Table(title="How likely customers buy", title_justify="left")
+    for name in ("customer", "sent", "purchase", "range", "effect of sending", "range"):
+        table.add_column(name, justify="left" if name in ("customer", "sent") else "right")
+
+    def add(customer: str, content: object, part: Mapping[str, Any]) -> None:
+        known = not pd.isna(part["effect"])
+        cells = [f"{part['effect']:+.4f}", f"{part['effect_low']:+.4f} .. {part['effect_high']:+.4f}"] if known else []
+        sent = "nothing" if content is None or pd.isna(content) else str(content)
+        table.add_row(customer, sent, f"{part['purchase']:.4f}", f"{part['low']:.4f} .. {part['high']:.4f}", *cells)
+
+    for row in frame.head(rows).to_dict("records"):
+        add(str(row["user_id"]), row["content_id"], row)
+    if len(frame) > rows:
+        table.add_section()
+        numbers = ["purchase", "low", "high", "effect", "effect_low", "effect_high"]
+        for content, part in frame.groupby("content_id", dropna=False, sort=False)[numbers]:
+            add("mean of all", content, part.mean().to_dict())
+    console.print(table)
+    console.print(caveat, style="dim")
 
 
 def _console() -> Console:
