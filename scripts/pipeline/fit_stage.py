@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from campaigns.features import CANDIDATE_FEATURES, STATE_FEATURES
 from campaigns.guardrails import NO_GUARDRAILS, Guardrails
 from campaigns.history import ABSENT
 from campaigns.logging_policy import fit_logging_policy
@@ -21,8 +22,10 @@ from evaluation.gate import market_gate
 from evaluation.rollout import rollout
 from policies.incumbent import Incumbent
 from propensity.effect_metrics import effect_metrics
-from propensity.fit import fit_network
+from propensity.kinds import fit_model
+from propensity.logistic import Logistic
 from propensity.metrics import propensity_metrics
+from propensity.model import PropensityModel
 from scripts.pipeline.context import JUDGE, TRAIN, Study, load_logging_policy, load_model, save_model
 from scripts.pipeline.progress import StageProgress
 from scripts.pipeline.stage import Stage, write_json
@@ -73,17 +76,18 @@ def _late(study: Study) -> int:
 
 
 def network_stage(study: Study, half: str) -> Stage:
-    """Fits a network to one half of the customers, to `all`, or to the `early` slots."""
+    """Fits a model of the configured family to one half of the customers, to `all`, or to the `early` slots."""
     config = study.config
 
     def work(folder: Path, progress: StageProgress) -> None:
         rows = fitting_rows(study, half)
         epochs = config.propensity.epochs
-        model = fit_network(
+        model = fit_model(
             rows, study.population, study.catalogue, config.propensity, config.seed * 10 + SEEDS[half],
             lambda done, loss: progress.update(done, epochs, f"loss {loss:.4f}"),
         )  # fmt: skip
         save_model(model, folder)
+        write_coefficients(study, model, folder)
 
     settings = {
         "fit": asdict(config.propensity),
@@ -92,6 +96,13 @@ def network_stage(study: Study, half: str) -> Stage:
         "objective": asdict(config.objective),
     }
     return study.runner.run(f"propensity/{half}", settings, (study.data,), work, show_as=f"propensity/{half}")
+
+
+def write_coefficients(study: Study, model: PropensityModel, folder: Path) -> None:
+    """Writes `coefficients.csv`, where the model is a logistic regression."""
+    if isinstance(model.predictor, Logistic):
+        names = (study.user_encoder.names, list(STATE_FEATURES), study.content_encoder.names, list(CANDIDATE_FEATURES))
+        model.predictor.table(names).to_csv(folder / "coefficients.csv", index=False, float_format="%.6g")
 
 
 def incumbent_stage(study: Study) -> Stage:

@@ -29,7 +29,9 @@ from scripts.pipeline.progress import StageProgress
 
 log = logging.getLogger("campaign")
 PACKAGES = ("campaigns", "propensity", "envs", "policies", "agents", "evaluation", "scripts")
-LIBRARIES = ("captum", "torch", "numpy", "pandas", "scikit-learn", "stable-baselines3", "sb3-contrib", "gymnasium")
+LIBRARIES = (
+    "captum", "torch", "numpy", "pandas", "scikit-learn", "lightgbm", "stable-baselines3", "sb3-contrib", "gymnasium",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)

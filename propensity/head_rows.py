@@ -1,0 +1,151 @@
+"""Which rows tell of which head, and what regressions see of them: the inputs of the families beside the network.
+
+A hold shows its customer and moment; a send shows them again, gated by having been sent, with the content. So the
+first part answers whatever is decided, and the second is the effect of sending and what it depends on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from propensity.model import OUTCOME_OF
+
+SHIFT_OF = {"visit": "visit_bought", "open": "open_bought", "click": "click_bought", "value": "value_clicked"}
+"""Heads that shift another where a purchase (for values: a click) accompanies it."""
+
+SENT_ONLY = frozenset({"open", "click"})
+"""Heads that only a send has."""
+
+BLOCK = 16_384
+"""Rows of the design held at a time."""
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What every family reads of R decisions.
+
+    Attributes:
+        customers: encoded features of the rows' customers are `people[customers]`. Shape [R], int64.
+        people: Shape [N, Fu].
+        state, contents, candidate: Shape [R, F]; contents and candidate are 0 on hold.
+        sent: Shape [R], bool.
+    """
+
+    customers: Tensor
+    people: Tensor
+    state: Tensor
+    contents: Tensor
+    candidate: Tensor
+    sent: Tensor
+
+    @property
+    def widths(self) -> tuple[int, int, int, int]:
+        """Fu, Fs, Fx, Fc."""
+        parts = (self.people, self.state, self.contents, self.candidate)
+        return (parts[0].shape[1], parts[1].shape[1], parts[2].shape[1], parts[3].shape[1])
+
+    @property
+    def base_width(self) -> int:
+        """1 + Fu + Fs: constant, customer, moment."""
+        return 1 + sum(self.widths[:2])
+
+    @property
+    def response_width(self) -> int:
+        """1 + Fu + Fs + Fx + Fc: the same gated by a send, and what was sent."""
+        return 1 + sum(self.widths)
+
+    def base(self, rows: Tensor) -> Tensor:
+        """Constant, customer and moment. Shape [n, 1 + Fu + Fs]."""
+        one = self.state.new_ones(len(rows), 1)
+        return torch.cat([one, self.people[self.customers[rows]], self.state[rows]], dim=1)
+
+
+@dataclass(frozen=True)
+class HeadRows:
+    """The rows that tell of one head.
+
+    Attributes:
+        head: one of CALIBRATED, or `value`.
+        rows: which of the inputs' rows, holds first. Shape [n], int64.
+        outcome: 0 or 1; in units of the value head for values. Shape [n], float32.
+        weight: rows of the log that each stands for. Shape [n], float32.
+        beside: whether a purchase (for values: a click) accompanies it; 0 for heads without a shift. Shape [n].
+    """
+
+    head: str
+    rows: Tensor
+    outcome: Tensor
+    weight: Tensor
+    beside: Tensor
+
+    def width(self, inputs: Inputs) -> int:
+        """d, columns of the head's design."""
+        own = inputs.response_width + 1
+        return own if self.head in SENT_ONLY else own + inputs.base_width
+
+    def blocks(self, inputs: Inputs) -> Iterator[tuple[slice, Tensor]]:
+        """The design, a block of rows at a time.
+
+        Yields:
+            Which of the head's rows, and their columns: what accompanies the outcome, base (where a hold has the
+            head), response. Blocks of holds end with the base: the rest would be 0. Shape [b, d or fewer].
+        """
+        sent = inputs.sent[self.rows]
+        holds = int((~sent).sum())
+        for first, last in ((0, holds), (holds, len(self.rows))):
+            for begin in range(first, last, BLOCK):
+                part = slice(begin, min(begin + BLOCK, last))
+                rows = self.rows[part]
+                base = inputs.base(rows)
+                columns = [self.beside[part].unsqueeze(1)]
+                if self.head not in SENT_ONLY:
+                    columns.append(base)
+                if begin >= holds:
+                    columns += [base, inputs.contents[rows], inputs.candidate[rows]]
+                yield part, torch.cat(columns, dim=1)
+
+
+def head_rows(
+    head: str,
+    inputs: Inputs,
+    outcomes: dict[str, Tensor],
+    known: dict[str, Tensor],
+    weight: Tensor,
+    rows: Tensor,
+    value_unit: float = 1.0,
+) -> HeadRows | None:
+    """The rows among `rows` that tell of a head; None where the log lacks its outcome.
+
+    Args:
+        head: one of CALIBRATED, or `value`.
+        inputs: of all rows.
+        outcomes: by name, unknown ones as 0. Shape [R] each.
+        known: by name, whether the outcome is known. Shape [R] each.
+        weight: rows of the log that each stands for. Shape [R].
+        rows: int64.
+        value_unit: currency of one unit of the value head.
+    """
+    column = OUTCOME_OF.get(head, head)
+    if column not in outcomes or (head == "value" and "purchased" not in outcomes):
+        return None
+    used = known[column][rows]
+    if head in SENT_ONLY:
+        used = used & inputs.sent[rows]
+    if head == "click" and "opened" in outcomes:
+        used = used & (outcomes["opened"][rows] > 0)
+    if head == "value":
+        used = used & (outcomes["purchased"][rows] > 0)
+    kept = rows[used]
+    kept = kept[torch.argsort(inputs.sent[kept].long(), stable=True)]
+    beside = torch.zeros(len(kept))
+    accompanies = "clicked" if head == "value" else "purchased"
+    if head in SHIFT_OF and accompanies in outcomes:
+        beside = outcomes[accompanies][kept].float()
+        if head == "value":
+            beside = beside * inputs.sent[kept]
+    outcome = outcomes[column][kept] / (value_unit if head == "value" else 1.0)
+    return HeadRows(head, kept, outcome, weight[kept], beside)
