@@ -39,7 +39,7 @@ SITUATIONS = 6
 REPEATS = 5
 """How often a column is shuffled."""
 
-MOST_ROWS = 12_000
+MOST_ROWS = 8_000
 """Decisions on which shuffling is measured; all with an outcome, and a share of the others that is weighted up."""
 
 CONTEXT = "past behaviour and time"
@@ -52,7 +52,7 @@ class Attributions:
 
     Attributes:
         columns: names of the customers' own columns. Length G.
-        values: by name of ANSWERS. Shape [N, G] each, in probability.
+        values: by name of ANSWERS, of those whose outcome the log has. Shape [N, G] each, in probability.
         baseline: the mean customer's answer, by name.
         answer: the customers' answers, by name. Shape [N] each.
     """
@@ -114,7 +114,7 @@ def attribute(
     for name in ANSWERS:
         ask = _question(model, moments, catalogue, situations, outcome, name)
         if not ask(baseline.unsqueeze(0).requires_grad_()).requires_grad:
-            return None
+            continue  # a family without gradients, or an outcome that the log lacks
         found = IntegratedGradients(ask).attribute(
             features, baselines=baseline.unsqueeze(0), n_steps=STEPS, internal_batch_size=max(512, len(features))
         )
@@ -123,7 +123,7 @@ def attribute(
         with torch.no_grad():
             start[name] = float(ask(baseline.unsqueeze(0)))
             answer[name] = ask(features).double().numpy()
-    return Attributions(tuple(name for name, _ in groups), values, start, answer)
+    return Attributions(tuple(name for name, _ in groups), values, start, answer) if values else None
 
 
 def _question(

@@ -41,6 +41,9 @@ STABLE = 0.8
 DISTINCT = 0.25
 """Silhouette below which clusters are cuts through a continuum (Kaufman and Rousseeuw 1990)."""
 
+AS_CLEAR = 0.02
+"""Difference of silhouettes up to which more segments are as clear as fewer, and then preferred."""
+
 SLIGHT = 0.15
 """Differences between customers, in log odds, below which an answer hardly tells them apart."""
 
@@ -198,8 +201,8 @@ def answers(
 def find_segments(values: np.ndarray, features: np.ndarray, encoder: FeatureEncoder, seed: int) -> Segmentation:
     """Clusters customers by their answers, and names the clusters by a tree.
 
-    The number of clusters is the one of highest silhouette among those on which clusterings of two random halves
-    agree; where answers hardly differ, all customers are of one kind.
+    Of the numbers of clusters on which clusterings of two random halves agree, it is the largest whose silhouette is
+    as high as any, within AS_CLEAR; where answers hardly differ, all customers are of one kind.
 
     Args:
         values: of training customers; see `Answers`. Shape [N, D].
@@ -221,7 +224,11 @@ def find_segments(values: np.ndarray, features: np.ndarray, encoder: FeatureEnco
     placed = (values - mean) @ axes
     tried = [_try(placed, count, seed) for count in range(2, most + 1)]
     steady = [entry for entry in tried if entry["stability"] >= STABLE]
-    best = max(steady or tried, key=lambda entry: entry["silhouette"] if steady else entry["stability"])
+    if steady:
+        clear = max(entry["silhouette"] for entry in steady) - AS_CLEAR
+        best = max((entry for entry in steady if entry["silhouette"] >= clear), key=lambda entry: entry["segments"])
+    else:
+        best = max(tried, key=lambda entry: entry["stability"])
     fitted = KMeans(int(best["segments"]), n_init=10, random_state=seed).fit(placed)
     tree = fit_rules(table, columns, fitted.labels_.astype(np.int64), seed)
     return Segmentation(fitted.cluster_centers_, mean, axes, tree, tuple(tried))

@@ -57,6 +57,7 @@ def _segments(evidence: Evidence) -> Section:
         "observed": observed,
         "noun": noun.lower(),
         "verb": verb,
+        "off": any(figure["off"] for card in cards for figure in card["figures"]),
         "chart": Markup(charts.segment_effects(marks, verb)) if marks and len(rows) > 1 else None,
         "suppressed": int(number(profiles.get("suppressed")) or 0),
     }
@@ -70,7 +71,7 @@ def _card(
     figures = [
         _figure(rate, row, "outcome_rate", None if weekly else 100.0),
         _figure("Opt-outs per send", row, "opt_out_rate", 100.0),
-        _effect(row, verb, digits),
+        _effect(row, digits),
     ]
     best = [
         f"{text_of(entry.get('content'))} ({words.figure(100 * effect, digits, signed=True)})"
@@ -102,19 +103,28 @@ def _figure(title: str, row: Mapping[str, Any], key: str, times: float | None) -
         for kind, figure in found.items()
     }
     span = words.span(_scaled(found["observed"], times or 1.0), digits) if found["observed"] else ""
-    return {"title": title, "observed": said["observed"], "span": span, "predicted": said["predicted"]}
+    return {"title": title, "observed": said["observed"], "span": span, "predicted": said["predicted"],
+            "off": _is_off(found["observed"], found["predicted"])}  # fmt: skip
 
 
-def _effect(row: Mapping[str, Any], verb: str, digits: int) -> Section | None:
+def _effect(row: Mapping[str, Any], digits: int) -> Section | None:
     observed, predicted = _points(row, "observed"), _points(row, "predicted")
     if observed is None and predicted is None:
         return None
     return {
-        "title": f"Effect of a send on the chance to {verb}, points",
+        "title": "Effect of a send, points",
         "observed": "" if observed is None else words.figure(observed.value, digits, signed=True),
         "span": "" if observed is None else words.span(observed, digits, signed=True),
         "predicted": "" if predicted is None else words.figure(predicted.value, digits, signed=True),
+        "off": _is_off(observed, predicted),
     }
+
+
+def _is_off(observed: Range | None, predicted: Range | None) -> bool:
+    """Whether a prediction lies outside the interval of what was observed."""
+    if observed is None or predicted is None or observed.low is None or observed.high is None:
+        return False
+    return not observed.low <= predicted.value <= observed.high
 
 
 def _points(row: Mapping[str, Any], kind: str) -> Range | None:
@@ -160,7 +170,8 @@ def _columns(evidence: Evidence) -> Section:
             (text_of(entry.get("column")), 100 * drop / loss, 100 * (number(entry.get("spread")) or 0.0) / loss)
             for entry in mappings(dig(block, "columns"))
             if loss and (drop := number(entry.get("drop"))) is not None
-        ][:SHOWN_COLUMNS]
+        ]
+        bars = [bar for bar in bars if bar[1] or bar[2]][:SHOWN_COLUMNS]
         if bars:
             panels[title] = bars
     if not panels:
@@ -179,8 +190,9 @@ def _examples(evidence: Evidence) -> Section:
     }  # fmt: skip
     verb = NOUNS.get(text_of(attributions.get("outcome")), ("", "respond"))[1]
     baseline = dig(attributions, "gradients", "baseline")
+    keys = [key for key in _KEYS if number(dig(baseline, key)) is not None]
     told = [entry for example in mappings(attributions.get("examples")) for entry in mappings(example.get("columns"))]
-    digits = {key: _digits([number(entry.get(key)) for entry in told]) for key in _KEYS}
+    digits = {key: _digits([number(entry.get(key)) for entry in told]) for key in keys}
     rows: list[Section] = []
     for example in mappings(attributions.get("examples")):
         if number(example.get("group")) not in names or (number(example.get("alike")) or 0) < LEAST_CUSTOMERS:
@@ -188,19 +200,20 @@ def _examples(evidence: Evidence) -> Section:
         rows.append(
             {
                 "name": names[number(example.get("group"))],
-                "answers": [_answer(dig(example, "answer", key), dig(baseline, key)) for key in _KEYS],
+                "answers": [_answer(dig(example, "answer", key), dig(baseline, key)) for key in keys],
                 "columns": [
                     {
                         "column": text_of(entry.get("column")),
                         "told": text_of(entry.get("told")),
-                        "parts": [_part(entry.get(key), digits[key]) for key in _KEYS],
+                        "parts": [_part(entry.get(key), digits[key]) for key in keys],
                     }
                     for entry in mappings(example.get("columns"))
                 ],
             }
         )
     rows.sort(key=lambda row: text_of(row["name"]))
-    return {"rows": rows, "verb": verb, "gradients": isinstance(attributions.get("gradients"), Mapping)}
+    heads = {"outcome": f"chance to {verb} unasked", "effect": "effect of a send", "unsubscribed": "opt-out if sent"}
+    return {"rows": rows, "heads": [heads[key] for key in keys]}
 
 
 _KEYS = ("outcome", "effect", "unsubscribed")

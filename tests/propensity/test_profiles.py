@@ -123,7 +123,7 @@ def test_observed_and_predicted_figures_lie_beside_the_planted_ones() -> None:
 def test_the_observed_effect_is_right_where_the_log_sent_to_the_eager() -> None:
     """Sends went to the eager four times as often: a plain comparison would take their eagerness for an effect."""
     g = np.random.default_rng(3)
-    n = 40_000
+    n = 12_000
     eager = g.random(n) < 0.5
     send = np.where(eager, 0.8, 0.2)
     sent = g.random(n) < send

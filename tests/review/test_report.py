@@ -138,7 +138,7 @@ def test_segments_are_named_sized_and_measured(page: Page) -> None:
     assert "Segment A: Sends do more, seldom opt out 35 % of customers (700)" in who
     assert "income ≥ 52,000 and age < 35" in who
     assert "income < 52,000 or age ≥ 35" in who
-    assert "Effect of a send on the chance to buy, points +6.0 +5.0 to +7.0 +5.5" in who
+    assert "Effect of a send, points +6.0 +5.0 to +7.0 +5.5" in who
     assert "respond best to sale (+6.0), then news (+3.0)" in who
     assert "The rules put 91 % of customers where the network puts them (one segment for all: 60 %)." in who
     assert "Customers differ by degrees." in who
@@ -160,7 +160,7 @@ def test_without_logged_probabilities_effects_of_segments_are_predictions(tmp_pa
         segment["effect"]["observed"] = None
     text = page_of(tmp_path, parts).text
     assert "so the effect of sending is predicted only" in text
-    assert "Effect of a send on the chance to buy, points - +5.5" in text
+    assert "Effect of a send, points - +5.5" in text
 
 
 # The word lift
