@@ -1,13 +1,14 @@
-"""The market gate: does a free-running replay of the logging policy give back what the log shows?
+"""The market gate: may an agent believe this market?
 
-A check passes where the interval of simulated over observed lies inside the equivalence margin (two one-sided
-tests, Schuirmann 1987), fails where it lies wholly outside, and is undecided in between: then the log is too
-small to tell.
+Free-running: the fitted logging policy runs in the training market, and totals, rates by stratum and whole
+trajectories are held against the log of the same customers. Teacher-forced: on customers that the market's network
+did not see, in the states of their own log, predicted effects of sending are held against observed ones, and the values
+of tilted policies against doubly robust estimates; running free, neither could be told from what the log shows.
 """
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -15,36 +16,20 @@ import numpy as np
 from campaigns.audience import Catalogue
 from campaigns.grid import DecisionGrid
 from campaigns.history import ABSENT, HOLD
-from evaluation.rollout import Rollout
+from evaluation.gate_checks import OUTCOMES, GateCheck, customer_weights, within
+from evaluation.gate_effects import EffectTable, check_effects
+from evaluation.gate_strata import Stratum, check_strata
+from evaluation.logged_answers import LoggedAnswers
+from evaluation.market_log import MarketLog
+from evaluation.realism import check_realism
+from evaluation.season import Season, season_of
+from evaluation.tilts import check_tilts
 
-OUTCOMES = {
-    "opens": "opened",
-    "clicks": "clicked",
-    "purchases": "purchased",
-    "opt-outs": "unsubscribed",
-    "value": "value",
-}
+SURE_LEVEL = 0.99
+"""Of the intervals of strata, effects and tilted policies: there are dozens, and one in twenty would be too many."""
 
-
-@dataclass(frozen=True)
-class GateCheck:
-    """One marginal, simulated beside observed.
-
-    Attributes:
-        name: what is compared, per customer over the slots that the log shows.
-        observed, simulated: the two figures.
-        ratio: simulated over observed.
-        low, high: interval of the ratio, by customer bootstrap of the log.
-        passed: True inside the margin, False wholly outside, None undecided.
-    """
-
-    name: str
-    observed: float
-    simulated: float
-    ratio: float
-    low: float
-    high: float
-    passed: bool | None
+NAMED = 5
+"""Failed checks of a kind that the note names."""
 
 
 @dataclass(frozen=True)
@@ -52,16 +37,24 @@ class MarketGate:
     """All checks and what follows from them.
 
     Attributes:
-        verdict: `pass` (all inside), `warn` (some undecided, or only single dayparts and contents fail) or `fail`.
-        margin: relative equivalence margin.
-        checks: one a marginal.
+        verdict: `pass`, `warn` (a total or an effect is undecided, or a check that does not decide fails) or `fail`.
+        margin: relative equivalence margin of totals.
+        checks: in the order in which they are made.
         note: the verdict in words.
+        strata: single strata behind the checks of kind `strata`.
+        effects: effects of sending by tenth of the predicted effect.
+        season: what the market assumes about weeks beyond the log.
+        telling: what tells simulated from logged trajectories most.
     """
 
     verdict: str
     margin: float
     checks: tuple[GateCheck, ...]
     note: str
+    strata: tuple[Stratum, ...] = ()
+    effects: tuple[EffectTable, ...] = ()
+    season: Season | None = None
+    telling: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-able form."""
@@ -69,111 +62,143 @@ class MarketGate:
             "verdict": self.verdict,
             "margin": self.margin,
             "note": self.note,
-            "checks": [asdict(check) for check in self.checks],
+            "checks": [check.to_dict() for check in self.checks],
+            "strata": [dict(vars(stratum)) for stratum in self.strata],
+            "effects": [table.to_dict() for table in self.effects],
+            "season": None if self.season is None else self.season.to_dict(),
+            "telling": list(self.telling),
         }
 
 
 def market_gate(
     grid: DecisionGrid,
-    simulated: Rollout,
+    simulated: MarketLog,
     catalogue: Catalogue,
+    slots_per_day: int,
+    answers: LoggedAnswers | None = None,
     margin: float = 0.10,
     level: float = 0.95,
     draws: int = 1000,
     seed: int = 0,
 ) -> MarketGate:
-    """Compares a log with a rollout of its fitted logging policy over the same span.
-
-    The market plays every customer in every slot. Where the log has gaps (customers who came later or left, outcomes
-    whose window its end cuts off), what is simulated is taken for as many slots as the log shows.
+    """Holds a market against a log.
 
     Args:
         grid: the log; N customers by T slots.
-        simulated: of the fitted logging policy in the market, same customers, same span, cold start.
+        simulated: the fitted logging policy, run free in the market: same customers, same slots, cold start.
         catalogue: the K contents.
-        margin: equivalence margin, relative.
-        level: of the intervals.
+        slots_per_day: of the grid.
+        answers: of the market's network to the log of customers that it did not see; None leaves effects and tilted
+            policies out.
+        margin: equivalence margin of totals, strata and tilted policies, relative.
+        level: of the totals' intervals; the others' is `SURE_LEVEL`.
         draws: bootstrap draws of customers.
         seed: of the bootstrap.
-    Returns:
-        The verdict. Sends, opens, clicks, purchases, opt-outs and value decide it; sends by content only warn.
+    """
+    checks = check_totals(grid, simulated, catalogue, margin, level, draws, seed)
+    few = min(draws, 400)
+    names = [str(content) for content in catalogue.ids]
+    found, strata = check_strata(grid, simulated, names, slots_per_day, margin, SURE_LEVEL, few, seed)
+    checks += found
+    effects: list[EffectTable] = []
+    if answers is not None:
+        found, effects = check_effects(answers, SURE_LEVEL, few, seed)
+        checks += found + check_tilts(answers, margin, SURE_LEVEL, few, seed)
+    realism, telling = check_realism(grid, simulated, slots_per_day, level, few, seed)
+    if realism is not None:
+        checks.append(realism)
+    season = season_of(grid, simulated, slots_per_day, margin, level, few, seed)
+    verdict, note = judge(checks, margin, season)
+    return MarketGate(verdict, margin, tuple(checks), note, tuple(strata), tuple(effects), season, tuple(telling))
+
+
+def check_totals(
+    grid: DecisionGrid,
+    simulated: MarketLog,
+    catalogue: Catalogue,
+    margin: float,
+    level: float,
+    draws: int,
+    seed: int,
+) -> list[GateCheck]:
+    """Sends, outcomes and sends by content, per customer, over the customers' slots that the log shows.
+
+    Outcomes of the market are conditional expectations along drawn trajectories. Sends by content do not decide.
     """
     decided = grid.decision != ABSENT
     labelled = decided & grid.labelled
     customers = max(int(decided.any(axis=1).sum()), 1)
-    observed: dict[str, np.ndarray] = {"sends": (grid.decision > HOLD).sum(axis=1).astype(np.float64)}
-    simulation = {"sends": float(simulated.sends.mean())}
+    weights = customer_weights(len(decided), draws, seed)
+    tail = 100 * (1 - level) / 2
+    ran = simulated.grid.decision
+
+    figures = [("sends", "total", (grid.decision > HOLD).sum(axis=1), ((ran > HOLD) & decided).sum(axis=1))]
     for name, column in OUTCOMES.items():
         if column in grid.outcomes:
-            values = np.nan_to_num(grid.outcomes[column].astype(np.float64))
-            observed[name] = np.where(labelled, values, 0.0).sum(axis=1)
-            simulation[name] = simulated.expected[column] / len(simulated.value)
-    marginals = list(observed)
-    for index in range(len(catalogue)):
-        name = f"sends of {catalogue.ids[index]}"
-        observed[name] = (grid.decision == 1 + index).sum(axis=1).astype(np.float64)
-        simulation[name] = float(simulated.contents[:, index].sum()) / len(simulated.value)
-
-    weights = np.random.default_rng(seed).poisson(1.0, (draws, len(decided))).astype(np.float64)
-    noise = _simulation_error(simulated)
-    tail = 100 * (1 - level) / 2
+            known = labelled & np.isfinite(grid.outcomes[column])
+            shown = np.where(known, np.nan_to_num(grid.outcomes[column]), 0.0).sum(axis=1)
+            figures.append((name, "total", shown, np.where(known, simulated.expected[column], 0.0).sum(axis=1)))
+    for index, content in enumerate(catalogue.ids):
+        pair = (((side == 1 + index) & decided).sum(axis=1) for side in (grid.decision, ran))
+        figures.append((f"sends of {content}", "sends by content", *pair))
     checks = []
-    generator = np.random.default_rng(seed + 1)
-    for name, values in observed.items():
-        mean = float(values.sum() / customers)
-        if mean == 0:
+    for name, kind, log, market in figures:
+        observed = float(log.sum() / customers)
+        if observed == 0:
             continue
-        slots = (labelled if name in OUTCOMES else decided).sum(axis=1).astype(np.float64)
-        shown = float(slots.sum() / customers)
-        expected = simulation[name] * shown / grid.slots
-        boot = shown * (weights @ values) / np.maximum(weights @ slots, 1.0)
-        jitter = 1 + noise.get(name, 0.0) * generator.standard_normal(draws)
-        ratios = expected * jitter / np.where(boot == 0, np.nan, boot)
-        low, high = (float(q) for q in np.nanpercentile(ratios, [tail, 100 - tail]))
+        over, under = (weights @ part.astype(np.float32) for part in (market, log))
+        with np.errstate(divide="ignore", invalid="ignore"):
+            ratios = np.where(under == 0, np.nan, over / under)
+        low, high = (float(q) for q in np.nanpercentile(ratios[1:], [tail, 100 - tail]))
         low, high = min(low, high), max(low, high)
-        inside, outside = low >= 1 - margin and high <= 1 + margin, high < 1 - margin or low > 1 + margin
+        passed = within(low, high, 1 - margin, 1 + margin)
+        simulation = float(market.sum() / customers)
         checks.append(
             GateCheck(
-                name,
-                mean,
-                expected,
-                expected / mean,
-                low,
-                high,
-                True if inside else False if outside else None,
+                name, observed, simulation, simulation / observed, low, high, passed, kind, margin, kind == "total"
             )
         )
-    return _judge(checks, marginals, margin)
+    return checks
 
 
-def _judge(checks: list[GateCheck], marginals: list[str], margin: float) -> MarketGate:
-    deciding = [c for c in checks if c.name in marginals]
-    failed = [c.name for c in deciding if c.passed is False]
-    undecided = [c.name for c in checks if c.passed is None]
-    minor = [c.name for c in checks if c.passed is False and c.name not in marginals]
+def judge(checks: list[GateCheck], margin: float, season: Season | None = None) -> tuple[str, str]:
+    """Verdict and note."""
+    failed = [check for check in checks if check.passed is False and check.decides]
     if failed:
-        note = f"The market does not give back the log's {', '.join(failed)} within {margin:.0%}."
-        return MarketGate("fail", margin, tuple(checks), note)
-    if minor or undecided:
-        given_back = all(c.passed for c in deciding)
-        parts = ["The market gives back the log's totals" if given_back else "No total is clearly off"]
+        return "fail", " ".join(_failure(kind, failed) for kind in dict.fromkeys(check.kind for check in failed))
+    minor = [check.name for check in checks if check.passed is False]
+    important = [c for c in checks if c.kind in {"total", "effect"} and c.decides]
+    undecided = [check.name for check in important if check.passed is None]
+    others = sum(check.passed is None for check in checks) - len(undecided)
+    rest = f" Of the finer checks {others} cannot be told from a log of this size." if others else ""
+    warning = season.warning if season is not None else ""
+    if minor or undecided or warning:
+        parts = [
+            "The market gives back the log's totals"
+            if all(check.passed for check in important if check.kind == "total")
+            else "No total is clearly off"
+        ]
         if minor:
-            parts.append(f"outside {margin:.0%}: {', '.join(minor)}")
+            parts.append(f"outside the margin: {', '.join(minor)}")
         if undecided:
             parts.append(f"too uncertain to tell: {', '.join(undecided)}")
-        return MarketGate("warn", margin, tuple(checks), "; ".join(parts) + ".")
-    return MarketGate(
-        "pass", margin, tuple(checks), f"The market gives back every marginal of the log within {margin:.0%}."
+        if warning:
+            parts.append(warning)
+        return "warn", "; ".join(parts) + "." + rest
+    return (
+        "pass",
+        f"The market gives back the log within {margin:.0%}, and its effects of sending are the log's." + rest,
     )
 
 
-def _simulation_error(simulated: Rollout) -> dict[str, float]:
-    """Relative standard error of the simulated figures, where drawn counts show it."""
-    columns = {"sends": simulated.sends, "opens": simulated.opens, "clicks": simulated.clicks,
-               "purchases": simulated.purchases, "opt-outs": simulated.opted_out.astype(np.float64),
-               "value": simulated.value}  # fmt: skip
-    return {
-        name: float(values.std() / np.sqrt(len(values)) / abs(values.mean()))
-        for name, values in columns.items()
-        if values.mean() != 0
+def _failure(kind: str, failed: list[GateCheck]) -> str:
+    names = [check.name.removeprefix("effect on ") for check in failed if check.kind == kind]
+    listed = ", ".join(names[:NAMED]) + (f" and {len(names) - NAMED} more" if len(names) > NAMED else "")
+    said = {
+        "total": "The market does not give back the log's {}.",
+        "strata": "Its rates are off by stratum: {}.",
+        "effect": "Its effects of sending are not what other customers' log shows: {}.",
+        "tilted policy": "It misprices policies unlike the logger's: {}.",
+        "realism": "Its customers can be told from the log's: {}.",
     }
+    return said[kind].format(listed)

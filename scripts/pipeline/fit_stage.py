@@ -19,7 +19,9 @@ from campaigns.support import fit_support, narrowed
 from campaigns.trials import free_trials
 from envs.market import Market, make_market
 from evaluation.gate import market_gate
-from evaluation.rollout import rollout
+from evaluation.gate_checks import OUTCOMES
+from evaluation.logged_answers import collect_answers
+from evaluation.market_log import write_market_log
 from policies.incumbent import Incumbent
 from propensity.effect_metrics import effect_metrics
 from propensity.kinds import fit_model
@@ -143,7 +145,8 @@ def metrics_stage(study: Study, train: Stage, judge: Stage) -> Stage:
 
 
 def gate_stage(study: Study, train: Stage, incumbent: Stage) -> Stage:
-    """Lets the fitted logging policy run free in the training market, and compares with the log."""
+    """Lets the fitted logging policy run free in the training market, asks its network about the other half's log, and
+    holds both against what happened."""
     config = study.config
 
     def work(folder: Path, progress: StageProgress) -> None:
@@ -153,11 +156,21 @@ def gate_stage(study: Study, train: Stage, incumbent: Stage) -> Stage:
         policy = study.make_policy(
             "incumbent", Incumbent(load_logging_policy(incumbent.folder)), None, NO_GUARDRAILS, plain=True
         )
-        simulated = rollout(
-            market, policy, study.objective, len(half), config.seed + 5, grid.slots,
+        simulated = write_market_log(
+            market, policy, len(half), grid.slots, config.seed + 5,
+            tuple(name for name in OUTCOMES.values() if name in grid.outcomes),
             lambda done: progress.update(done, grid.slots),
         )  # fmt: skip
-        gate = market_gate(grid, simulated, study.catalogue, config.market.margin, seed=config.seed)
+        free = incumbent.folder / FREE
+        others = study.halves[JUDGE]
+        answers = collect_answers(
+            study.grid.take(others), study.population.take(torch.from_numpy(others)), study.catalogue, study.log.clock,
+            load_model(train.folder), load_logging_policy(free if free.is_dir() else incumbent.folder), config.seed,
+        )  # fmt: skip
+        gate = market_gate(
+            grid, simulated, study.catalogue, study.log.clock.slots_per_day, answers, config.market.margin,
+            seed=config.seed,
+        )  # fmt: skip
         write_json(folder / "gate.json", gate.to_dict())
 
     settings = {"margin": config.market.margin, "seed": config.seed}

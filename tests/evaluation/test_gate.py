@@ -11,9 +11,9 @@ import pytest
 from campaigns.grid import DecisionGrid
 from campaigns.history import ABSENT
 from envs.market import Market
-from evaluation.gate import MarketGate, market_gate
-from evaluation.rollout import rollout
-from tests.envs.hand_made import Law, hand_made_market, its_objective
+from evaluation.gate import MarketGate, check_totals, market_gate
+from evaluation.market_log import MarketLog, write_market_log
+from tests.envs.hand_made import Law, hand_made_market
 from tests.envs.market_logs import Tilted, write_grid
 
 LAW = Law(idle=(0.15, 0.15), leaves=0.004)
@@ -33,13 +33,21 @@ def log_of(law: Law = LAW, seed: int = 0) -> tuple[DecisionGrid, Market]:
     return write_grid(market, LOGGER, DAYS * 6, seed), market
 
 
+def run_free(market: Market, policy: Tilted, customers: int, seed: int = 7) -> MarketLog:
+    """The policy in the market, for the log's span."""
+    return write_market_log(market, policy, customers, DAYS * 6, seed, ("opened", "purchased", "unsubscribed", "value"))
+
+
+def gate_of(grid: DecisionGrid, simulated: MarketLog, market: Market, seed: int = 0) -> MarketGate:
+    return market_gate(grid, simulated, market.catalogue, 6, draws=300, seed=seed)
+
+
 def judged(law: Law, policy: Tilted = LOGGER, customers: int | None = None) -> MarketGate:
     """The gate's verdict on the market of `law`, against a log of LAW's own."""
     grid, _ = log_of()
     rows = np.arange(len(grid.decision) if customers is None else customers)
     market = enlarged(hand_made_market(law, days=DAYS), 6)
-    simulated = rollout(market, policy, its_objective(DAYS), len(rows), seed=7, slots=DAYS * 6)
-    return market_gate(grid.take(rows), simulated, market.catalogue, draws=400)
+    return gate_of(grid.take(rows), run_free(market, policy, len(rows)), market)
 
 
 def test_the_market_that_wrote_the_log_is_never_failed_and_its_totals_agree() -> None:
@@ -82,8 +90,7 @@ def test_wrong_shares_of_single_contents_only_warn() -> None:
     market = enlarged(hand_made_market(quiet, days=DAYS), 6)
     grid = write_grid(market, LOGGER, DAYS * 6, seed=1)
     swapped = Tilted([0.5, 0.1, 0.2, 0.2])
-    simulated = rollout(market, swapped, its_objective(DAYS), len(grid.decision), seed=7, slots=DAYS * 6)
-    gate = market_gate(grid, simulated, market.catalogue, draws=400)
+    gate = gate_of(grid, run_free(market, swapped, len(grid.decision)), market)
     assert gate.verdict == "warn"
     assert "sends of good" in gate.note
 
@@ -100,16 +107,16 @@ def test_intervals_of_the_ratio_hold_one_for_the_logs_own_market() -> None:
     covered = []
     for seed in range(8):
         grid = write_grid(market, LOGGER, DAYS * 6, seed=100 + seed)
-        simulated = rollout(market, LOGGER, its_objective(DAYS), len(grid.decision), seed=seed, slots=DAYS * 6)
-        gate = market_gate(grid, simulated, market.catalogue, draws=300, seed=seed)
-        covered += [c.low <= 1 <= c.high for c in gate.checks if c.name in {"sends", "opens", "purchases", "value"}]
+        simulated = run_free(market, LOGGER, len(grid.decision), seed)
+        checks = check_totals(grid, simulated, market.catalogue, 0.1, 0.95, 300, seed)
+        covered += [c.low <= 1 <= c.high for c in checks if c.name in {"sends", "opens", "purchases", "value"}]
     assert np.mean(covered) > 0.85
 
 
 def test_the_gate_is_written_as_json_numbers() -> None:
     stored = judged(LAW, customers=30).to_dict()
-    assert set(stored) == {"verdict", "margin", "note", "checks"}
-    assert all(isinstance(check["ratio"], float) for check in stored["checks"])
+    assert set(stored) == {"verdict", "margin", "note", "checks", "strata", "effects", "season", "telling"}
+    assert all(isinstance(check["ratio"], float) and check["kind"] for check in stored["checks"])
 
 
 def test_customers_who_came_later_and_outcomes_cut_off_by_the_logs_end_do_not_fail_a_market_that_is_right() -> None:
@@ -123,8 +130,8 @@ def test_customers_who_came_later_and_outcomes_cut_off_by_the_logs_end_do_not_fa
     outcomes["opened"] = np.where(there, grid.outcomes["opened"], np.nan)
     holed = replace(grid, decision=np.where(there, grid.decision, ABSENT), labelled=labelled, outcomes=outcomes)
     market = enlarged(hand_made_market(LAW, days=DAYS), 6)
-    simulated = rollout(market, LOGGER, its_objective(DAYS), len(grid.decision), seed=7, slots=DAYS * 6)
-    checks = {check.name: check for check in market_gate(holed, simulated, market.catalogue, draws=400).checks}
+    simulated = run_free(market, LOGGER, len(grid.decision))
+    checks = {check.name: check for check in gate_of(holed, simulated, market).checks}
     for name in ("sends", "opens", "purchases", "value", "sends of good"):
         assert checks[name].ratio == pytest.approx(1.0, abs=0.08), name
         assert checks[name].passed is not False, name
