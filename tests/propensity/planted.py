@@ -1,4 +1,4 @@
-"""A log of customers of four planted kinds, whose columns are part telling and part noise, and a network of it."""
+"""A log of customers of four planted kinds, whose columns are part telling and part noise, and a model of it."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from campaigns.grid import DecisionGrid, make_grid
 from campaigns.logs import LogSettings, make_log
 from campaigns.objective import Objective
 from campaigns.replay import DecisionRows, decision_rows
-from propensity.fit import fit_network
 from propensity.fit_settings import FitSettings
+from propensity.kinds import fit_model
 from propensity.model import PropensityModel
 
 CUSTOMERS, SLOTS = 3000, 6
@@ -78,8 +78,8 @@ def _users(g: np.random.Generator) -> pd.DataFrame:
 
 
 @cache
-def planted(logged: bool = True) -> Planted:
-    """The world; without `logged` the log does not tell the probabilities of its decisions."""
+def planted(family: str = "network") -> Planted:
+    """The world, with a model of a family."""
     g = np.random.default_rng(11)
     users = _users(g)
     spends = (users["income"] >= 52_000) & (users["age"] < 45)
@@ -97,13 +97,12 @@ def planted(logged: bool = True) -> Planted:
             "user_id": users["user_id"].to_numpy()[customer],
             "time": pd.Timestamp("2025-03-03") + pd.to_timedelta(slot * 4, unit="h"),
             "content_id": np.where(sent, content, None),
+            "action_prob": np.where(sent, SENT / 2, 1 - SENT),
             "purchased": bought,
             "unsubscribed": left,
             "opened": sent & (g.random(len(customer)) < 0.3),
         }
     )
-    if logged:
-        decisions["action_prob"] = np.where(sent, SENT / 2, 1 - SENT)
     contents = pd.DataFrame({"content_id": ["a", "b"], "price": [1.0, 2.0]})
     log = make_log({"users": users, "contents": contents, "decisions": decisions}, LogSettings())
     encoder = fit_encoder(users.iloc[::2], "users")
@@ -112,7 +111,7 @@ def planted(logged: bool = True) -> Planted:
     grid = make_grid(log)
     rows = decision_rows(grid, population, catalogue, log.clock, hold_share=0.5)
     mine = rows.take(rows.customer % 2 == 0)
-    settings = FitSettings(members=2, width=32, epochs=12, batch_size=512)
-    model = fit_network(mine, population, catalogue, settings, seed=0)
+    settings = FitSettings(kind=family, members=2, width=32, epochs=12, batch_size=512)
+    model = fit_model(mine, population, catalogue, settings, seed=0)
     true = {k: float(effect[kind == k].mean()) for k in range(4)}
     return Planted(users, kind, true, encoder, population, catalogue, grid, log.clock, model)

@@ -9,7 +9,6 @@ from functools import cache
 import numpy as np
 import pandas as pd
 import pytest
-import torch
 from sklearn.metrics import adjusted_rand_score
 
 from campaigns.encoding import fit_encoder
@@ -225,19 +224,24 @@ def test_shuffling_noise_costs_nothing_and_shuffling_what_tells_costs_much() -> 
     assert abs(bought["region"]) < 0.1 * bought["income"]
 
 
-def test_a_model_without_gradients_has_permutation_only() -> None:
-    class Steps:
-        """A model whose answers do not hang on its inputs smoothly."""
-
-        def respond_with_gradients(self, *inputs: torch.Tensor) -> object:
-            return planted().model.respond(*inputs)
-
-    w = planted()
-    people = w.people(w.judge[:5]).features
-    steps: object = Steps()
-    assert (
-        attribute(steps, people, people.mean(dim=0), w.encoder, moments(), w.catalogue, SENDS, "purchased") is None  # type: ignore[arg-type]
-    )
+@pytest.mark.parametrize("family", ["logistic", "gbdt"])
+def test_other_families_have_profiles_too_and_trees_no_gradients(family: str) -> None:
+    w = planted(family)
+    train, judge = w.people(w.train).features, w.people(w.judge)
+    said = answers(w.model, train, moments(), w.catalogue, SENDS, "purchased")
+    segmentation = find_segments(said.values, train.numpy(), w.encoder, seed=0)
+    rules = " ".join(segmentation.tree.rules().values())
+    assert "region" in rules
+    assert not any(column in rules for column in NOISE)
+    report = permutation_importance(w.model, w.rows_of(w.judge), judge, w.catalogue, w.encoder, "purchased", seed=0)
+    assert {row["column"] for row in report["purchased"]["columns"][:2]} == {"income", "age"}
+    few = (judge.features[:20], train.mean(dim=0), w.encoder, moments(), w.catalogue, SENDS, "purchased")
+    attributed = attribute(w.model, *few)
+    if family == "gbdt":
+        assert attributed is None
+    else:
+        assert attributed is not None
+        assert attributed.gap < 0.01
 
 
 def test_examples_hold_no_id_and_look_like_ten_others() -> None:
