@@ -32,13 +32,21 @@ def column_groups(column: pd.Series) -> pd.Series | None:
         edges = np.unique(values.dropna().quantile([0, 1 / 3, 2 / 3, 1]).to_numpy())
         if len(edges) < 3:
             return None
-        labels = [f"{_plain(low)} to {_plain(high)}" for low, high in pairwise(edges)]
-        labels[1:] = [f"above {label}" for label in labels[1:]]
+        whole = bool((values.dropna() % 1 == 0).all())
+        labels = [_between(low, high, part == 0, whole) for part, (low, high) in enumerate(pairwise(edges))]
         codes = np.searchsorted(edges[1:-1], values.to_numpy(dtype=np.float64), side="left")
         codes = np.where(values.isna(), -1, codes)
         return pd.Series(pd.Categorical.from_codes(codes, categories=pd.Index(labels)), index=column.index)
     groups = column.astype("string").astype("category")
     return groups if 2 <= len(groups.cat.categories) <= MOST_LEVELS else None
+
+
+def _between(low: float, high: float, first: bool, whole: bool) -> str:
+    """A range that begins where the one before it ended: of whole numbers at the next, else just above."""
+    if whole:
+        low, high = np.ceil(low) if first else np.floor(low) + 1, np.floor(high)
+        return _plain(low) if low == high else f"{_plain(low)} to {_plain(high)}"
+    return f"{_plain(low)} to {_plain(high)}" if first else f"over {_plain(low)}, to {_plain(high)}"
 
 
 def _plain(value: float) -> str:

@@ -71,7 +71,7 @@ class Attributions:
         )
 
 
-def column_groups(encoder: FeatureEncoder) -> list[tuple[str, slice]]:
+def column_places(encoder: FeatureEncoder) -> list[tuple[str, slice]]:
     """The customers' own columns and the encoded columns that each became."""
     groups, begin = [], 0
     for column in encoder.columns:
@@ -107,7 +107,7 @@ def attribute(
     from captum.attr import IntegratedGradients
 
     situations = _situations(len(moments), sends)
-    groups = column_groups(encoder)
+    groups = column_places(encoder)
     values: dict[str, np.ndarray] = {}
     start: dict[str, float] = {}
     answer: dict[str, np.ndarray] = {}
@@ -207,7 +207,7 @@ def permutation_importance(
 
     for _ in range(REPEATS):
         order = customers[torch.from_numpy(generator.permutation(len(customers)))]
-        for column, place in column_groups(encoder):
+        for column, place in column_places(encoder):
             shuffled = features.clone()
             shuffled[customers, place] = features[order, place]
             note(column, _losses(model, rows, shuffled, catalogue, outcome))

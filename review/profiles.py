@@ -153,7 +153,7 @@ def _title(row: Mapping[str, Any], everyone: object, verb: str) -> str:
         elif mine.high < all_.value and mine.value < all_.value / UNLIKE:
             told.append(less)
     text = ", ".join(told)
-    return text[:1].upper() + text[1:] if text else "Not surely unlike the rest"
+    return text[:1].upper() + text[1:] if text else "Much like the rest"
 
 
 def _columns(evidence: Evidence) -> Section:

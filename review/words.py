@@ -66,6 +66,8 @@ GUARDRAILS = {
     "support": "The log is too thin there",
 }
 WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
+FEW_EVENTS = 20
+"""Events below which nothing is said of how well an outcome is predicted."""
 UNLIKE = 1.25
 """How many times the sends of one segment are those of another from which on a policy is said to treat them unlike."""
 GAP_LIMIT = 0.10
@@ -168,7 +170,7 @@ def rule(settings: object) -> str:
     if cap is None:
         return ""
     time = "at any time of day" if daypart in {"any", ""} else f"in the {daypart}"
-    what = "each customer's favourite" if content == "favourite" else content
+    what = {"favourite": "each customer's favourite", "rotate": "contents in turn"}.get(content, content)
     return ", ".join(part for part in (f"at most {cap:g} a week", time, what) if part)
 
 
@@ -304,7 +306,13 @@ def head_name(name: str) -> str:
 def head_words(head: Mapping[str, Any]) -> str:
     """What a head's figures mean: how well it ranks, and whether its probabilities can be taken at their word."""
     auc, slope = number(head.get("auc")), number(head.get("calibration_slope"))
+    rows, rate = number(head.get("rows")), number(head.get("base_rate"))
+    if rows is not None and rate is not None and rows * rate < FEW_EVENTS:
+        return f"happened fewer than {FEW_EVENTS} times, too seldom to tell"
+    loss, constant = number(head.get("log_loss")), number(head.get("log_loss_constant"))
     parts = []
+    if loss is not None and constant is not None and loss >= constant:
+        parts.append("no better than its mean rate")
     if auc is not None:
         parts.append(
             "ranks no better than chance" if auc < 0.53

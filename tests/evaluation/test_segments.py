@@ -61,3 +61,10 @@ def test_numbers_are_cut_into_thirds_that_together_hold_everybody() -> None:
 def test_ids_and_zones_are_never_split_by() -> None:
     users = USERS.assign(user_id=np.where(TIER == "gold", "a", "b"), timezone=np.where(TIER == "gold", "UTC", "CET"))
     assert not [name for name in rows(users=users) if name.startswith(("user_id", "timezone"))]
+
+
+def test_ranges_of_whole_numbers_do_not_overlap() -> None:
+    users = pd.DataFrame({"purchases": np.arange(N) % 6, "basket": (np.arange(N) % 6) + 0.5})
+    found = rows(users["purchases"].to_numpy(dtype=float), users)
+    assert {"purchases = 0 to 1", "purchases = 2 to 3", "purchases = 4 to 5"} < set(found)
+    assert {"basket = 0.5 to 2.17", "basket = over 2.17, to 3.83", "basket = over 3.83, to 5.5"} < set(found)

@@ -56,3 +56,11 @@ def test_only_texts_and_numbers_are_names() -> None:
 )
 def test_settings_are_shown_without_folders_and_logins(override: str, shown: str) -> None:
     assert shortened([override]) == [shown]
+
+
+def test_nothing_is_said_of_how_well_a_handful_of_events_is_predicted() -> None:
+    head = {"base_rate": 0.01, "rows": 5000, "auc": 0.9, "calibration_slope": 1.0, "log_loss": 0.1,
+            "log_loss_constant": 0.2}  # fmt: skip
+    assert words.head_words(head) == "ranks well; well calibrated"
+    assert "too seldom to tell" in words.head_words(head | {"rows": 1000})
+    assert "no better than its mean rate" in words.head_words(head | {"log_loss": 0.3})
