@@ -71,6 +71,7 @@ def rollout(
     slots: int | None = None,
     progress: Callable[[int], None] | None = None,
     guardrails: Guardrails | None = None,
+    watch: Callable[[Observation, Tensor], None] | None = None,
 ) -> Rollout:
     """Plays a policy for one horizon.
 
@@ -83,6 +84,7 @@ def rollout(
         slots: shorter horizon than the objective's, for tests.
         progress: called after every slot with the number of slots done.
         guardrails: whose rules are counted in `held_because`; they do not mask, the world's own do.
+        watch: called in every slot with what was seen and what was decided.
     """
     horizon = objective.slots(world.clock) if slots is None else slots
     generator = torch.Generator().manual_seed(seed)
@@ -104,6 +106,8 @@ def rollout(
         state, outcome = world.step(state, decision, noise[:, 1:], seen)
         sent = state.history.total[:, SEND] > sends_before
         decision = torch.where(sent, decision, HOLD)
+        if watch is not None:
+            watch(seen, decision)
         earned = slot_reward(objective, outcome, decision, world.catalogue, expected=True)
         value += earned
         drawn += slot_reward(objective, outcome, decision, world.catalogue, expected=False)

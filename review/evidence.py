@@ -103,6 +103,7 @@ class Behaviour:
         contents: content -> share of sends.
         held_because: guardrail -> share of decisions that it held back.
         thin_support_share: share of decisions where the log is thin.
+        thin_send_share: share of sends where it is.
         segments: rows as the run wrote them, those of too few customers left out.
         suppressed: how many segments were left out.
     """
@@ -116,6 +117,7 @@ class Behaviour:
     contents: dict[str, float]
     held_because: dict[str, float]
     thin_support_share: float | None
+    thin_send_share: float | None
     segments: list[dict[str, Any]] = field(default_factory=list)
     suppressed: int = 0
 
@@ -274,6 +276,7 @@ def _behaviour(entry: Mapping[str, Any], customers: float | None) -> Behaviour:
         },
         held_because=_shares(entry.get("held_because")),
         thin_support_share=number(entry.get("thin_support_share")),
+        thin_send_share=number(entry.get("thin_send_share")),
         segments=shown,
         suppressed=len(rows) - len(shown),
     )

@@ -167,8 +167,12 @@ def _behaviour(does: Mapping[str, Behaviour], name: str, sequential: bool) -> li
         if share is None:
             found.append(Check(UNKNOWN, short, question, "The run did not count it."))
         else:
-            text = f"{words.percent(share)} of its decisions lie where the log knows little."
-            found.append(Check(CAUTION if share > THIN_SHARE else OK, short, question, text))
+            sends = mine.thin_send_share if mine is not None else None
+            text = f"{words.percent(share)} of its decisions lie where the log knows little"
+            text += "." if sends is None else f", and {words.percent(sends)} of its sends."
+            if base is not None and base.thin_support_share is not None:
+                text += f" Of the incumbent's decisions it is {words.percent(base.thin_support_share)}."
+            found.append(Check(CAUTION if max(share, sends or 0.0) > THIN_SHARE else OK, short, question, text))
     return found
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from safetensors.torch import load_file, save_file
 
 from campaigns.features import CANDIDATE_FEATURES, STATE_FEATURES
 from campaigns.guardrails import NO_GUARDRAILS, Guardrails
@@ -22,6 +23,7 @@ from evaluation.gate import market_gate
 from evaluation.gate_checks import OUTCOMES
 from evaluation.logged_answers import collect_answers
 from evaluation.market_log import write_market_log
+from evaluation.thin_support import LogSupport, fit_log_support
 from policies.incumbent import Incumbent
 from propensity.effect_metrics import effect_metrics
 from propensity.kinds import fit_model
@@ -40,6 +42,9 @@ EARLY = "early"
 
 EARLY_SHARE = 0.7
 """Share of the log's slots that are early."""
+
+LOG_SUPPORT = "log_support.safetensors"
+"""Where it keeps the log's decisions to which a policy's are compared."""
 
 SEEDS = {TRAIN: 1, JUDGE: 2, "all": 3, EARLY: 4}
 
@@ -119,6 +124,8 @@ def incumbent_stage(study: Study) -> Stage:
             save_model(fit_logging_policy(*log, respect_eligible=True), folder / FREE)
         support = fit_support(study.grid, study.population, study.catalogue, study.log.clock, config.market.support)
         write_json(folder / "support.json", asdict(support))
+        if not study.is_one_shot:
+            save_file(fit_log_support(*log[:4], config.market.support, config.seed).tensors(), folder / LOG_SUPPORT)
 
     settings = {"support": config.market.support, "seed": config.seed}
     return study.runner.run("propensity/incumbent", settings, (study.data,), work, show_as="propensity/incumbent")
@@ -180,6 +187,11 @@ def gate_stage(study: Study, train: Stage, incumbent: Stage) -> Stage:
 def support_of(incumbent: Stage) -> Guardrails:
     """The limits that the incumbent stage fitted."""
     return Guardrails(**json.loads((incumbent.folder / "support.json").read_text(encoding="utf-8")))
+
+
+def log_support_of(incumbent: Stage) -> LogSupport:
+    """The log's decisions that the incumbent stage kept, to which a policy's are compared."""
+    return LogSupport.from_tensors(load_file(incumbent.folder / LOG_SUPPORT))
 
 
 def serving_guardrails(study: Study, incumbent: Stage) -> Guardrails:

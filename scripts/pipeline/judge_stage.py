@@ -13,11 +13,12 @@ from campaigns.guardrails import NO_GUARDRAILS, Guardrails
 from evaluation.intervals import mean_interval
 from evaluation.offline import collect_slots, evaluate_offline
 from evaluation.rollout import Rollout, rollout
+from evaluation.thin_support import ThinCount
 from policies.incumbent import Incumbent
 from policies.policy import Policy, load_policy
 from scripts.pipeline.agent_stage import plain_rules
 from scripts.pipeline.context import JUDGE, TRAIN, Study, load_logging_policy, load_model, settings_of
-from scripts.pipeline.fit_stage import FREE, serving_guardrails, world
+from scripts.pipeline.fit_stage import FREE, log_support_of, serving_guardrails, world
 from scripts.pipeline.progress import StageProgress
 from scripts.pipeline.stage import Stage, write_json
 
@@ -60,17 +61,21 @@ def worlds_stage(
         horizon = study.objective.slots(study.log.clock)
         parts: dict[str, np.ndarray] = {}
         held: dict[str, float] = {}
+        thin = ThinCount(log_support_of(incumbent), seed=config.seed)
         for number, (where, place) in enumerate(worlds.items()):
             done = number * horizon
             result = rollout(
                 place, policy, study.objective, sizes[where], config.seed + 100, None,
                 lambda slot, done=done: progress.update(done + slot, len(worlds) * horizon),
-                policy.guardrails if where == "judged" else None,
+                *((policy.guardrails, thin) if where == "judged" else ()),
             )  # fmt: skip
             held |= result.held_because
             parts |= {f"{where}.{key}": values for key, values in _arrays(result).items()}
         np.savez_compressed(folder / "rollouts.npz", **parts)
-        write_json(folder / "policy.json", {"name": name, "kind": kind, "mode": policy.mode, "held_because": held})
+        write_json(
+            folder / "policy.json",
+            {"name": name, "kind": kind, "mode": policy.mode, "held_because": held} | thin.shares(),
+        )
 
     settings = {
         "policy": name,
@@ -154,6 +159,12 @@ def load_held(stage: Stage) -> dict[str, float]:
     """Why a `worlds_stage`'s policy held in the judging world: share of customers' slots by guardrail."""
     held: dict[str, float] = json.loads((stage.folder / "policy.json").read_text(encoding="utf-8"))["held_because"]
     return held
+
+
+def load_thin(stage: Stage) -> dict[str, float | None]:
+    """What share of a `worlds_stage`'s policy's decisions and sends lay where the log is thin, in the judging world."""
+    stored = json.loads((stage.folder / "policy.json").read_text(encoding="utf-8"))
+    return {name: stored[name] for name in ("thin_support_share", "thin_send_share")}
 
 
 def load_rollouts(stage: Stage) -> dict[str, dict[str, np.ndarray]]:

@@ -28,6 +28,7 @@ from scripts.pipeline.judge_stage import (
     INCUMBENT,
     load_held,
     load_rollouts,
+    load_thin,
     offline_stage,
     panel_policies,
     worlds_stage,
@@ -133,15 +134,21 @@ def evaluate_panel(study: Study, fitted: Fitted, agents: dict[str, Stage]) -> Ev
     panel = [INCUMBENT, *plain_rules(study), *agents]
     worlds: Worlds = {}
     held: dict[str, dict[str, float]] = {}
+    thin: dict[str, dict[str, float | None]] = {}
     if not study.is_one_shot:
         stages = {
             name: worlds_stage(study, name, agents, fitted.train, fitted.judge, fitted.incumbent) for name in panel
         }
         worlds = {name: load_rollouts(stage) for name, stage in stages.items()}
         held = {name: load_held(stage) for name, stage in stages.items()}
+        thin = {name: load_thin(stage) for name, stage in stages.items()}
     offline = offline_stage(study, agents, fitted.train, fitted.incumbent)
     estimates = json.loads((offline.folder / "offline.json").read_text(encoding="utf-8"))
-    does = one_shot_behaviour(study, estimates["decides"]) if study.is_one_shot else behaviour_of(study, worlds, held)
+    does = (
+        one_shot_behaviour(study, estimates["decides"])
+        if study.is_one_shot
+        else behaviour_of(study, worlds, held, thin)
+    )
     write_json(study.runner.run_folder / "evaluation" / "behaviour.json", does)
     return Evaluation(worlds, estimates)
 

@@ -181,13 +181,16 @@ def one_shot_behaviour(study: Study, decides: dict[str, list[float]]) -> dict[st
     return {"policies": policies, "where": "the judging half of the log", "customers": len(study.halves[JUDGE])}
 
 
-def behaviour_of(study: Study, worlds: Worlds, held: dict[str, dict[str, float]]) -> dict[str, Any]:
+def behaviour_of(
+    study: Study, worlds: Worlds, held: dict[str, dict[str, float]], thin: dict[str, dict[str, float | None]]
+) -> dict[str, Any]:
     """When, how often, what and to whom every policy sends in the judging world.
 
     Args:
         study: the run.
         worlds: rollouts of every policy.
         held: by policy, the share of customers' slots that each guardrail kept from any send.
+        thin: by policy, the shares of its decisions and sends that lie where the log is thin.
     """
     weeks = study.objective.horizon_days / 7
     customers = study.config.market.judge_customers
@@ -216,6 +219,7 @@ def behaviour_of(study: Study, worlds: Worlds, held: dict[str, dict[str, float]]
                 for i, c in zip(study.catalogue.ids, by_content, strict=True)
             ],
             "held_because": held[name],
+            **thin[name],
             "segments": behaviour_by_segment(
                 users, part["sends"], part["opted_out"], part["contents"], study.catalogue.ids, weeks
             ),
