@@ -15,6 +15,7 @@ import pandera.pandas as pa
 
 from campaigns.clock import SlotClock, is_timezone
 from campaigns.columns import FLAGS
+from campaigns.embeddings import holds_vectors, read_vectors
 from campaigns.errors import CampaignError
 from campaigns.flags import read_flags
 from campaigns.ids import MISSING_WORDS, id_keys, kept_ids
@@ -141,6 +142,19 @@ def _as_numbers(series: pd.Series, table: str, quarantine: Quarantine) -> pd.Ser
     infinite = np.isinf(numbers.to_numpy(dtype=np.float64))
     quarantine.add(table, str(series.name), series.index[infinite], numbers[infinite], "infinite")
     return numbers.mask(infinite)
+
+
+def _as_vectors(series: pd.Series, table: str, quarantine: Quarantine) -> pd.Series:
+    """A column of vectors as lists of numbers; those that are not finite are set aside.
+
+    Raises:
+        CampaignError: where they differ in length.
+    """
+    vectors, known = read_vectors(series, table)
+    bad = ~known & series.notna().to_numpy(dtype=bool)
+    quarantine.add(table, str(series.name), series.index[bad], series[bad], "a vector that is empty or not finite")
+    lists = [vector.tolist() if there else None for vector, there in zip(vectors, known, strict=True)]
+    return pd.Series(lists, index=series.index, dtype=object)
 
 
 def _plain(series: pd.Series) -> pd.Series:
@@ -275,9 +289,12 @@ def _clean_features(
         known = series.dropna()
         if series.dtype == object or pd.api.types.is_string_dtype(series):
             kinds = set(known.map(type))
+            if holds_vectors(series):
+                frame[column] = _as_vectors(series, table, quarantine)
+                continue
             if kinds & {list, dict, np.ndarray, tuple, set}:
                 frame[column] = series.map(lambda value: None if value is None else str(value))
-                warnings.append(f"{table}.{column}: lists are not read; give one column a number.")
+                warnings.append(f"{table}.{column}: lists of other things than numbers; each counts as one text.")
                 continue
             if kinds <= {bool, np.bool_} and len(known):
                 frame[column] = series.astype("boolean")

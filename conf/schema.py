@@ -43,6 +43,7 @@ class DataConfig:
     timezone: str = "UTC"
     max_rejected: float = 0.05
     split: str = "customer"
+    text: str = "none"
 
 
 @dataclass

@@ -24,6 +24,7 @@ from campaigns.logging_policy import LoggingPolicyModel
 from campaigns.logs import CampaignLog, LogSettings, read_log
 from campaigns.objective import Objective
 from campaigns.replay import BINARY_OUTCOMES
+from campaigns.text import TEXTS
 from conf.schema import AGENTS, GATES, SOURCES, SPLITS, RunConfig
 from policies.chooser import Chooser
 from policies.policy import MODES, Policy
@@ -95,12 +96,12 @@ class Study:
     @cached_property
     def user_encoder(self) -> FeatureEncoder:
         """Fitted on the training half alone."""
-        return fit_encoder(self.log.users.iloc[self.halves[TRAIN]], "users")
+        return fit_encoder(self.log.users.iloc[self.halves[TRAIN]], "users", text=self.config.data.text)
 
     @cached_property
     def content_encoder(self) -> FeatureEncoder:
         """Fitted on the log's contents."""
-        return fit_encoder(self.log.contents, "contents")
+        return fit_encoder(self.log.contents, "contents", text=self.config.data.text)
 
     @cached_property
     def catalogue(self) -> Catalogue:
@@ -169,6 +170,7 @@ def check_config(config: RunConfig, policies: bool = True) -> None:
     choices = {
         "data.source": (config.data.source, SOURCES),
         "data.split": (config.data.split, SPLITS),
+        "data.text": (config.data.text, TEXTS),
         "market.gate": (config.market.gate, GATES),
         "policy.mode": (config.policy.mode, MODES),
         "device": (config.device, ("auto", "cpu", "cuda")),

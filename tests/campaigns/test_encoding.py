@@ -39,7 +39,9 @@ def encoded(encoder: FeatureEncoder, *values: object) -> list[list[float]]:
         (pd.Series([None] * N, dtype=object), "constant or empty"),
         ([True] * N, "constant or empty"),
         ([f"name {i}" for i in range(N)], "another text in every row"),
-        ([[1, 2]] * N, "lists"),
+        ([[1, 2]] * N, "constant or empty"),
+        ([["a", "b"]] * N, "lists of other things"),
+        ([[]] * N, "constant or empty"),
         (pd.date_range("2025-01-01", periods=N), "a time stamp"),
     ],
 )
