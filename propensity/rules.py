@@ -235,6 +235,8 @@ def _condition(name: str, asked: list[tuple[OwnColumn, float, bool]]) -> str:
         return f"{name} is {'no' if rest[-1][2] else 'yes'}"
     low = max((t for _, t, below in rest if not below), default=None)
     high = min((t for _, t, below in rest if below), default=None)
+    if kind == "whole" and low is not None and high == low + 1:
+        return f"{name} is {plain_number(low, step)}" + (", known" if known else "")
     said = f"< {plain_number(high, step)}" if high is not None else ""
     if low is not None:
         said = f">= {plain_number(low, step)}" + (f" and {said}" if said else "")

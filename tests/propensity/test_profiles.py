@@ -224,6 +224,18 @@ def test_shuffling_noise_costs_nothing_and_shuffling_what_tells_costs_much() -> 
     assert abs(bought["region"]) < 0.1 * bought["income"]
 
 
+def test_a_range_of_whole_numbers_reads_as_a_person_would_write_it() -> None:
+    visits = np.random.default_rng(2).integers(0, 8, 3000)
+    users = pd.DataFrame({"visits": visits})
+    encoder = fit_encoder(users, "users")
+    columns = own_columns(encoder.encode(users), encoder)
+    table = own_table(encoder.encode(users), encoder, columns)
+    group = np.select([visits < 2, visits == 2, visits < 6], [0, 1, 2], 3)
+    tree = fit_rules(table, columns, group, seed=0)
+    assert tree.rules() == {0: "visits < 2", 1: "visits is 2", 2: "visits >= 3 and < 6", 3: "visits >= 6"}
+    assert (tree.assign(table) == group).all()
+
+
 @pytest.mark.parametrize("family", ["logistic", "gbdt"])
 def test_other_families_have_profiles_too_and_trees_no_gradients(family: str) -> None:
     w = planted(family)
