@@ -12,6 +12,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from campaigns.audience import Catalogue, Population
+from campaigns.replay import DecisionRows
+from propensity.fit import FitTables, fit_tables
 from propensity.model import OUTCOME_OF
 
 SHIFT_OF = {"visit": "visit_bought", "open": "open_bought", "click": "click_bought", "value": "value_clicked"}
@@ -109,26 +112,37 @@ class HeadRows:
                 yield part, torch.cat(columns, dim=1)
 
 
-def head_rows(
-    head: str,
-    inputs: Inputs,
-    outcomes: dict[str, Tensor],
-    known: dict[str, Tensor],
-    weight: Tensor,
-    rows: Tensor,
-    value_unit: float = 1.0,
-) -> HeadRows | None:
-    """The rows among `rows` that tell of a head; None where the log lacks its outcome.
+@dataclass(frozen=True)
+class LogRows:
+    """All rows of a log.
 
-    Args:
-        head: one of CALIBRATED, or `value`.
-        inputs: of all rows.
-        outcomes: by name, unknown ones as 0. Shape [R] each.
-        known: by name, whether the outcome is known. Shape [R] each.
-        weight: rows of the log that each stands for. Shape [R].
-        rows: int64.
-        value_unit: currency of one unit of the value head.
+    Attributes:
+        tables: as a network's loss reads them.
+        inputs: as regressions and trees read them.
     """
+
+    tables: FitTables
+    inputs: Inputs
+
+    def head(self, head: str, among: Tensor) -> HeadRows | None:
+        """The rows among some ([n], int64) that tell of a head, or None where the log lacks its outcome."""
+        return _head_rows(head, self.inputs, self.tables, among)
+
+
+def log_rows(rows: DecisionRows, population: Population, catalogue: Catalogue) -> LogRows:
+    """Rows as every family beside the network reads them.
+
+    Raises:
+        CampaignError: where there is nothing to learn from.
+    """
+    tables = fit_tables(rows, catalogue)
+    candidate = tables.candidate * tables.sent.unsqueeze(1)
+    inputs = Inputs(tables.customers, population.features, tables.state, tables.contents, candidate, tables.sent)
+    return LogRows(tables, inputs)
+
+
+def _head_rows(head: str, inputs: Inputs, tables: FitTables, rows: Tensor) -> HeadRows | None:
+    outcomes, known, weight = tables.outcome, tables.known, tables.weight
     column = OUTCOME_OF.get(head, head)
     if column not in outcomes or (head == "value" and "purchased" not in outcomes):
         return None
@@ -147,5 +161,5 @@ def head_rows(
         beside = outcomes[accompanies][kept].float()
         if head == "value":
             beside = beside * inputs.sent[kept]
-    outcome = outcomes[column][kept] / (value_unit if head == "value" else 1.0)
+    outcome = outcomes[column][kept] / (tables.value_unit if head == "value" else 1.0)
     return HeadRows(head, kept, outcome, weight[kept], beside)

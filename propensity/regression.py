@@ -20,6 +20,10 @@ SMALLEST = 1e-7
 """Least ridge as a share of the largest information: below it, columns that repeat each other cannot be told apart."""
 
 
+CONVERGED = 1e-4
+"""Twice the log-likelihood that a further step would gain, at most: far below what chance moves."""
+
+
 @dataclass(frozen=True)
 class Regression:
     """A fitted logistic regression.
@@ -59,7 +63,7 @@ def fit_logistic(
     for _ in range(steps):
         move = _solve(information, gradient)
         decrement = float(gradient @ move)
-        if decrement < 1e-6:
+        if decrement < CONVERGED:
             break
         before, size = current, 1.0
         for _ in range(12):

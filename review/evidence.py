@@ -25,6 +25,7 @@ FILES = {
     "metrics": "propensity/metrics.json",
     "profiles": "propensity/profiles.json",
     "attributions": "propensity/attributions.json",
+    "families": "propensity/families.json",
     "gate": "market/gate.json",
     "behaviour": "evaluation/behaviour.json",
     "manifest": "manifest.json",

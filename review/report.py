@@ -28,6 +28,7 @@ from review.evidence import (
     read_evidence,
     text_of,
 )
+from review.families import families_section
 from review.grounds import again_section, data_section, gate_section, network_section
 from review.profiles import profiles_section
 
@@ -89,6 +90,7 @@ def _page(evidence: Evidence) -> dict[str, Any]:
         "guardrails": _guardrails(evidence, chosen, does),
         "who": profiles_section(evidence),
         "network": network_section(evidence),
+        "families": families_section(evidence),
         "gate": gate_section(evidence),
         "gap": gap_section(candidates, chosen, digits),
         "gap_limit": words.percent(words.GAP_LIMIT),

@@ -26,7 +26,7 @@ from evaluation.market_log import write_market_log
 from evaluation.thin_support import LogSupport, fit_log_support
 from policies.incumbent import Incumbent
 from propensity.effect_metrics import effect_metrics
-from propensity.kinds import fit_model
+from propensity.fit_model import fit_model
 from propensity.logistic import Logistic
 from propensity.metrics import propensity_metrics
 from propensity.model import PropensityModel
@@ -49,32 +49,42 @@ LOG_SUPPORT = "log_support.safetensors"
 SEEDS = {TRAIN: 1, JUDGE: 2, "all": 3, EARLY: 4}
 
 
-def rows_of(study: Study, customers: np.ndarray | None = None) -> DecisionRows:
-    """The log's labelled decisions, of some customers or all.
+def rows_of(study: Study) -> DecisionRows:
+    """The log's labelled decisions.
 
     Where each customer is decided on once, holds are no more frequent than people, and all of them are kept.
     """
     hold_share = 1.0 if study.is_one_shot else study.config.propensity.hold_share
-    rows = decision_rows(study.grid, study.population, study.catalogue, study.log.clock, hold_share, study.config.seed)
+    return decision_rows(study.grid, study.population, study.catalogue, study.log.clock, hold_share, study.config.seed)
+
+
+def fitting_rows(study: Study, half: str, rows: DecisionRows | None = None) -> DecisionRows:
+    """The rows of one half of the customers, of `all`, or all customers' `early` ones.
+
+    Args:
+        study: the run.
+        half: whose.
+        rows: `rows_of(study)`, where they are at hand.
+    """
+    rows = _of_customers(study, rows_of(study) if rows is None else rows, study.halves.get(half))
+    return rows.take(rows.slot < _late(study)) if half == EARLY else rows
+
+
+def judging_rows(study: Study, rows: DecisionRows | None = None) -> DecisionRows:
+    """The rows on which fitted models are judged: of customers, or of a time, that they have not seen."""
+    rows = rows_of(study) if rows is None else rows
+    if study.config.data.split == "time":
+        return rows.take(rows.slot >= _late(study))
+    return _of_customers(study, rows, study.halves[JUDGE])
+
+
+def _of_customers(study: Study, rows: DecisionRows, customers: np.ndarray | None) -> DecisionRows:
+    """The rows of some customers, or all."""
     if customers is None:
         return rows
     chosen = torch.zeros(len(study.population), dtype=torch.bool)
     chosen[torch.from_numpy(customers)] = True
     return rows.take(chosen[rows.customer])
-
-
-def fitting_rows(study: Study, half: str) -> DecisionRows:
-    """The rows of one half of the customers, of `all`, or all customers' `early` ones."""
-    rows = rows_of(study, study.halves.get(half))
-    return rows.take(rows.slot < _late(study)) if half == EARLY else rows
-
-
-def judging_rows(study: Study) -> DecisionRows:
-    """The rows on which fitted models are judged: of customers, or of a time, that they have not seen."""
-    if study.config.data.split == "time":
-        rows = rows_of(study)
-        return rows.take(rows.slot >= _late(study))
-    return rows_of(study, study.halves[JUDGE])
 
 
 def _late(study: Study) -> int:

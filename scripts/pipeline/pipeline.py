@@ -16,6 +16,7 @@ from review.report import write_report
 from scripts.pipeline.agent_stage import RULE, agent_stage, plain_rules
 from scripts.pipeline.context import JUDGE, TRAIN, Study, check_config, check_log, inputs_of
 from scripts.pipeline.data_stage import data_stage
+from scripts.pipeline.families_stage import families_stage
 from scripts.pipeline.fit_stage import (
     EARLY,
     gate_stage,
@@ -98,7 +99,10 @@ def open_study(config: RunConfig, run_folder: Path, policies: bool = True) -> St
 def fit_networks(study: Study) -> tuple[Stage, Stage]:
     """Fits a network to each half of the customers, and judges the training half's on what it has not seen."""
     train, judge = network_stage(study, TRAIN), network_stage(study, JUDGE)
-    metrics_stage(study, train if study.config.data.split != "time" else network_stage(study, EARLY), judge)
+    half = TRAIN if study.config.data.split != "time" else EARLY
+    judged = train if half == TRAIN else network_stage(study, half)
+    metrics_stage(study, judged, judge)
+    families_stage(study, judged, half)
     return train, judge
 
 

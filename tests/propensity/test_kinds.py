@@ -16,8 +16,9 @@ from campaigns.errors import CampaignError
 from campaigns.objective import Objective
 from campaigns.replay import DecisionRows
 from policies.greedy import PropensityGreedy
+from propensity.fit_model import fit_model
 from propensity.fit_settings import FitSettings, GBDTSettings
-from propensity.kinds import fit_model, restore_model
+from propensity.kinds import restore_model
 from propensity.logistic import Logistic
 from propensity.model import PropensityModel
 from tests.propensity.logistic_world import CUSTOMERS, K, catalogue, population, rows, truth

@@ -112,6 +112,28 @@ def profiles() -> Parts:
     }  # fmt: skip
 
 
+def family(log_loss: float, low: float, high: float) -> dict[str, Any]:
+    """One family's figures of an outcome; the market's log loss is 0.2, that of base rates 0.25."""
+    return {
+        "log_loss": log_loss, "gain": 1 - log_loss / 0.25, "auc": 0.7, "calibration_slope": None,
+        "difference": {"value": log_loss - 0.2, "low": low, "high": high},
+    }  # fmt: skip
+
+
+def families() -> dict[str, Any]:
+    """All families of models: trees are surely better; visits are of too few customers to be shown."""
+    own = {
+        "constant": family(0.25, 0.03, 0.07),
+        "network": family(0.2, 0.0, 0.0),
+        "gbdt": family(0.19, -0.02, -0.004),
+    }
+    few = {"base_rate": 0.1, "rows": 50, "customers": 9, "families": own}
+    return {
+        "market": "network", "note": "the market uses the family network because propensity=network is set",
+        "heads": {"purchased": {**few, "rows": 900, "customers": 300}, "visited": few},
+    }  # fmt: skip
+
+
 def sequential() -> Parts:
     """A finished run on a log of many slots: `ppo` is chosen and gains 3.25 a customer in the judging market."""
     refused = "The 4,000 logged rows are worth only 60 for this policy."
@@ -168,6 +190,7 @@ def sequential() -> Parts:
                 {"content": "hold", "predicted": 0.1, "observed": 0.12, "count": 1000.0},
                 {"content": "sale", "predicted": 0.3, "observed": 0.25, "count": 400.0}]},
         },
+        "propensity/families.json": families(),
         "market/gate.json": {"verdict": "warn", "margin": 0.1, "note": "Too uncertain to tell: opt-outs.",
                              "checks": checks},
         "evaluation/behaviour.json": {"customers": 2000, "where": "the judging world",

@@ -55,6 +55,8 @@ def test_a_run_leaves_everything_that_others_script_against(finished: Path) -> N
         "data/report.json",
         "data/decisions.parquet",
         "propensity/metrics.json",
+        "propensity/families.json",
+        "propensity/coefficients.csv",
         "market/gate.json",
         "agents/ppo/policy/policy.json",
         "policy/policy.json",
@@ -109,6 +111,9 @@ def test_a_saved_policy_decides_for_other_customers_from_the_command_line(finish
         (["data.customers=many"], "many"),
         (["data=referense"], "data/reference"),
         (["seeed=1"], "seed"),
+        (["propensity=gdbt"], "propensity/gbdt"),
+        (["propensity.kind=logistik"], "Did you mean 'logistic'"),
+        (["propensity=gbdt", "propensity.gbdt.leafs=4"], "propensity.gbdt.leaves"),
         (["agent.ppo.lerning_rate=1"], "learning_rate"),
         (["panel=[pppo]"], "ppo, linucb, propensity_greedy"),
         (["objective.outcome=happiness"], "value, revenue"),
@@ -147,6 +152,25 @@ def test_stage_scripts_go_on_with_a_run_to_the_same_summary(finished: Path, tmp_
     evaluated = run(finished, f"run={folder}", script="evaluate")
     assert evaluated.returncode == 0, evaluated.stderr
     assert (folder / "summary.json").read_bytes() == (finished / "first" / "summary.json").read_bytes()
+
+
+@pytest.mark.parametrize("family", ["logistic", "gbdt"])
+def test_other_families_run_the_whole_pipeline_to_a_served_policy(finished: Path, tmp_path: Path, family: str) -> None:
+    import pandas as pd
+
+    from policies import load_policy
+
+    done = run(finished, *TINY, f"propensity={family}", "panel=[propensity_greedy]", f"hydra.run.dir={tmp_path}/run")
+    assert done.returncode == 0, done.stderr
+    folder = tmp_path / "run"
+    assert json.loads((folder / "propensity" / "train" / "model.json").read_text())["kind"] == family
+    families = json.loads((folder / "propensity" / "families.json").read_text())
+    assert families["market"] == family
+    assert (folder / "propensity" / "train" / "coefficients.csv").is_file() == (family == "logistic")
+    policy = load_policy(folder / "agents" / "propensity_greedy" / "policy")
+    users, contents = (pd.read_parquet(folder / "data" / f"{name}.parquet") for name in ("users", "contents"))
+    frame = policy.start(users, contents).decide("2025-04-10T16:00")
+    assert len(frame) == 150
 
 
 def test_going_on_with_what_is_no_run_is_refused(tmp_path: Path) -> None:

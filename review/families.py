@@ -1,0 +1,60 @@
+"""All families of models beside the one that the market is made of."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from review import words
+from review.evidence import LEAST_CUSTOMERS, Evidence, Range, dig, number, read_range, text_of
+
+Section = dict[str, Any]
+NAMES = {
+    "constant": "base rates",
+    "linear": "linear regression",
+    "logistic": "logistic regression",
+    "gbdt": "boosted trees (LightGBM)",
+    "network": "network",
+}
+
+
+def families_section(evidence: Evidence) -> Section:
+    """Rows of the table of families, one a family and outcome, and which family the market uses and why."""
+    content = evidence.part("families")
+    market, heads = text_of(content.get("market")), content.get("heads")
+    rows: list[Section] = []
+    for outcome, head in heads.items() if isinstance(heads, Mapping) else ():
+        families = dig(head, "families")
+        if not isinstance(families, Mapping) or (number(dig(head, "customers")) or 0) < LEAST_CUSTOMERS:
+            continue
+        for place, (family, entry) in enumerate(families.items()):
+            rows.append(
+                {
+                    "outcome": words.head_name(str(outcome)) if not place else "",
+                    "family": NAMES.get(str(family), str(family)),
+                    "market": family == market,
+                    "cells": _cells(entry, number(dig(families, market, "log_loss"))),
+                }
+            )
+    if not rows:
+        return {"why_not": evidence.missing.get("families", "propensity/families.json lists no outcomes")}
+    return {"why_not": "", "rows": rows, "note": words.sentence(text_of(content.get("note")))}
+
+
+def _cells(entry: object, of_market: float | None) -> list[str]:
+    """Log loss, its gain over base rates, AUC, slope, and log loss against the market's family, as a share of that."""
+    gain, auc, slope = (number(dig(entry, key)) for key in ("gain", "auc", "calibration_slope"))
+    difference = read_range(dig(entry, "difference"))
+    return [
+        words.figure(number(dig(entry, "log_loss")), 4),
+        words.DASH if gain is None else words.percent(gain, 1),
+        words.DASH if auc is None else words.figure(auc, 3),
+        words.DASH if slope is None else words.figure(slope, 2),
+        words.DASH if difference is None or not of_market or not difference.value else _share(difference, of_market),
+    ]
+
+
+def _share(difference: Range, whole: float) -> str:
+    low, high = (None if end is None else end / whole for end in (difference.low, difference.high))
+    said = words.percent(difference.value / whole, 1)
+    return said if low is None or high is None else f"{said} ({words.percent(low, 1)} to {words.percent(high, 1)})"
