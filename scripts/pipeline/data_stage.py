@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, replace
 from pathlib import Path
 
+from campaigns.alternatives import alternatives_check
 from campaigns.audit import audit_log
 from campaigns.column_quality import column_quality
 from campaigns.datasets import PUBLIC_SETS
@@ -33,12 +34,13 @@ def data_stage(config: RunConfig, runner: StageRunner) -> Stage:
         log = _make(config, progress)
         write_log(log, folder)
         grid = make_grid(log)
-        leaks = leak_checks(log, grid)
+        alternatives, leaks = alternatives_check(log, grid), leak_checks(log, grid)
         columns = column_quality(log.users, "users") + column_quality(log.contents, "contents")
         report = log.report | {
-            "warnings": [*log.report["warnings"], *leaks["warnings"]],
+            "warnings": [*log.report["warnings"], *alternatives["warnings"], *leaks["warnings"]],
             "columns": columns,
             "audit": audit_log(log, grid),
+            "alternatives": alternatives,
             "leaks": leaks,
             "stability": stability_check(log, grid),
         }

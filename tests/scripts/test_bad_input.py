@@ -186,13 +186,20 @@ def test_a_german_export_with_flaws_runs_to_its_end_and_counts_them(tmp_path: Pa
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("case", ["one content", "events", "one slot", "integers and floats", "nobody buys", "implied"])
+@pytest.mark.parametrize(
+    "case", ["one content", "events", "one slot", "integers and floats", "nobody buys", "implied", "texts and vectors"]
+)
 def test_unusual_but_honest_logs_run_to_their_end(tmp_path: Path, case: str) -> None:
     tables = clean_tables(customers=60, days=8)
     overrides: list[str] = []
     if case == "one content":
         tables["contents"] = tables["contents"].head(1)
         keep(tables, lambda d: d["content_id"].fillna("a") == "a")
+    elif case == "texts and vectors":
+        tables["contents"]["text"] = ["Новые кроссовки 👟", "", "新しい靴"]
+        tables["contents"]["picture"] = [[0.1, 0.2, 0.3], None, [0.3, 0.1, 0.9]]
+        tables["users"]["taste"] = list(np.random.default_rng(0).normal(size=(60, 40)).round(3).tolist())
+        overrides = ["data.text=hashed"]
     elif case == "one slot":
         keep(tables, lambda d: d["time"] == d["time"].min())
         overrides = ["data.slot_hours=24"]
