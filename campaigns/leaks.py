@@ -120,7 +120,7 @@ def copied_customers(users: pd.DataFrame, grid: DecisionGrid) -> dict[str, Any]:
         `copies` (customers beyond the first of each group alike in everything), `agreement` a and `by_chance` q
         (None where no two have equal features), and whether copies are `suspected`.
     """
-    features = _row_keys(users.drop(columns=["user_id"]))
+    features = _row_keys(users.drop(columns=["user_id", "group_id"], errors="ignore"))
     answers = _grid_keys(grid)
     pairs, same = _pairs(pd.DataFrame({"f": features})), _pairs(pd.DataFrame({"f": features, "a": answers}))
     everybody = len(users) * (len(users) - 1) / 2

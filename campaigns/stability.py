@@ -165,7 +165,7 @@ def _decision_columns(
         first, last = (
             np.bincount(np.searchsorted(edges, values[side], side="right"), minlength=len(edges) + 1) for side in sides
         )
-        rows.append(_row(f"decisions.{name}, where there is one", first, last, customers))
+        rows.append(_row(f"decisions.{name}, if any", first, last, customers))
     return rows
 
 

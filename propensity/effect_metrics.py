@@ -64,7 +64,7 @@ def effect_metrics(
         )
         return report
     held, answered = _predict(model, trials, population, catalogue)
-    customer, content = trials.customer.numpy(), trials.content.numpy()
+    customer, content = population.units[trials.customer].numpy(), trials.content.numpy()
     for outcome in OUTCOMES:
         if outcome not in trials.outcomes or outcome not in held:
             continue

@@ -42,7 +42,7 @@ def propensity_metrics(
     listed = rows.take(rows.decision <= len(catalogue))
     response = _predict(model, listed, population, catalogue)
     sent = (listed.decision > HOLD).numpy()
-    weight, customer = listed.weight.double().numpy(), listed.customer.numpy()
+    weight, customer = listed.weight.double().numpy(), population.units[listed.customer].numpy()
     groups = row_groups(listed, catalogue, users)
     predicted = {
         "purchase": response.purchase,

@@ -22,7 +22,7 @@ LEAST_CUSTOMERS = 10
 LEAST_EXPECTED = 5.0
 """Expected or observed events below which a segment says nothing of a ratio."""
 MOST_CONTENTS, MOST_COLUMNS = 24, 12
-RECENT = ((0, "none"), (1, "1 or 2"), (3, "3 to 5"), (6, "6 or more"))
+RECENT = ((0, "0"), (1, "1 or 2"), (3, "3 to 5"), (6, "6 or more"))
 """Buckets of sends in the last seven days: the least of each, and its name."""
 CLEAR, MATTERS = 4.0, 0.1
 """A segment is off from this many standard errors on, and from this distance of its ratio from 1 on."""
@@ -43,7 +43,7 @@ def row_groups(rows: DecisionRows, catalogue: Catalogue, users: pd.DataFrame | N
         sends = np.rint(np.expm1(state[:, STATE_FEATURES.index("sends in 7 days")].astype(np.float64)))
         bucket = np.searchsorted([least for least, _ in RECENT], sends, side="right") - 1
         found["daypart"] = _categorical(daypart, list(DAYPARTS))
-        found["sends in the last 7 days"] = _categorical(bucket, [name for _, name in RECENT])
+        found["sends in 7 days"] = _categorical(bucket, [name for _, name in RECENT])
     decision = rows.decision.numpy()
     often = np.argsort(-np.bincount(decision, minlength=1 + len(catalogue)), kind="stable")[:MOST_CONTENTS]
     sent = np.where(np.isin(decision, often), decision, -1)

@@ -211,6 +211,12 @@ def dig(content: object, *keys: str) -> Any:
     return content
 
 
+def passed(check: object) -> bool | None:
+    """Whether a check passed; None where it could not tell."""
+    found = dig(check, "passed")
+    return found if isinstance(found, bool) else None
+
+
 def read_range(block: object) -> Range | None:
     """A figure with its interval, or None where there is no figure."""
     value = number(dig(block, "value"))

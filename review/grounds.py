@@ -16,11 +16,10 @@ from review.evidence import (
     dig,
     mappings,
     number,
+    passed,
     read_range,
     shortened,
     text_of,
-    texts,
-    without_folders,
 )
 
 SHOWN_CONTENTS, SHOWN_CHECKS = 12, 30
@@ -74,7 +73,7 @@ def _head(name: str, head: Mapping[str, Any]) -> Section:
         value = number(head.get(key))
         return words.DASH if value is None else words.figure(value, digits)
 
-    base = number(head.get("base_rate"))
+    base, blind = number(head.get("base_rate")), number(head.get("accuracy_constant"))
     return {
         "name": words.head_name(name),
         "words": words.head_words(head),
@@ -82,17 +81,22 @@ def _head(name: str, head: Mapping[str, Any]) -> Section:
             words.count(head.get("rows")) if number(head.get("rows")) is not None else words.DASH,
             words.DASH if base is None else words.percent(base, 2 if base < 0.01 else 1),
             say("auc", 3),
+            say("pr_auc", 3),
             say("log_loss", 4),
             words.DASH if better is None else words.percent(better, 1),
+            say("brier", 4),
             say("calibration_slope", 2),
             say("ece", 4),
+        ],
+        "decided": [
+            say("threshold", 3),
             say("accuracy", 3),
+            words.DASH if blind is None else words.figure(blind, 3),
             say("precision", 2),
             say("recall", 2),
             say("f1", 2),
-            say("threshold", 3),
         ],
-    }  # fmt: skip
+    }
 
 
 def gate_section(evidence: Evidence) -> Section:
@@ -102,7 +106,7 @@ def gate_section(evidence: Evidence) -> Section:
         return {"why_not": evidence.missing.get("gate", "market/gate.json is empty")}
     margin = number(gate.get("margin"))
     checks = mappings(gate.get("checks"))
-    ratios = [(text_of(c.get("name")), ratio, _passed(c)) for c in checks if (ratio := _ratio(c)) is not None]
+    ratios = [(text_of(c.get("name")), ratio, passed(c)) for c in checks if (ratio := _ratio(c)) is not None]
     left_out = max(len(ratios) - SHOWN_CHECKS, 0)
     if left_out:  # those that did not pass come first
         ratios = sorted(ratios, key=lambda check: check[2] is True)[:SHOWN_CHECKS]
@@ -119,7 +123,7 @@ def gate_section(evidence: Evidence) -> Section:
                 "observed": words.figure(number(check.get("observed")), 3),
                 "simulated": words.figure(number(check.get("simulated")), 3),
                 "ratio": words.interval(_ratio(check), 3),
-                "result": {True: "pass", False: "fail", None: "cannot tell"}[_passed(check)],
+                "result": {True: "pass", False: "fail", None: "cannot tell"}[passed(check)],
             }
             for check in checks
         ],
@@ -128,75 +132,6 @@ def gate_section(evidence: Evidence) -> Section:
 
 def _ratio(check: Mapping[str, Any]) -> Range | None:
     return read_range({"value": check.get("ratio"), "low": check.get("low"), "high": check.get("high")})
-
-
-def _passed(check: Mapping[str, Any]) -> bool | None:
-    passed = check.get("passed")
-    return passed if isinstance(passed, bool) else None
-
-
-def data_section(evidence: Evidence) -> Section:
-    """The log: rows, what was set aside and why, warnings, the randomisation audit and drift."""
-    data = evidence.part("data")
-    if not data:
-        return {"why_not": evidence.missing.get("data", "data/report.json is empty")}
-    kept, rows = data.get("kept"), data.get("rows")
-    audit = data.get("audit")
-    rejected = [
-        (text_of(r.get("table")), text_of(r.get("column")), words.count(r.get("count")), text_of(r.get("reason")))
-        for r in sorted(mappings(data.get("rejected")), key=lambda r: -(number(r.get("count")) or 0))
-    ]
-    return {
-        "why_not": "",
-        "rows": [
-            (str(table), words.count(size), words.count(dig(kept, table)) if isinstance(kept, Mapping) else words.DASH)
-            for table, size in (rows.items() if isinstance(rows, Mapping) else ())
-        ],
-        "rejected": rejected,
-        "warnings": [_ended(text) for text in texts(data.get("warnings"))],
-        "preparation": [_ended(text) for text in texts(data.get("preparation"))],
-        "facts": _audit_facts(audit),
-        "weekly": _weekly(audit),
-    }
-
-
-def _ended(text: str) -> str:
-    """With a full stop; it may begin with a table's name, whose letters stay as they are."""
-    return without_folders(text).strip().rstrip(".") + "."
-
-
-def _audit_facts(audit: object) -> list[tuple[str, str]]:
-    facts = []
-    for key, label in (
-        ("send_share", "Decisions that were sends"),
-        ("action_prob_known", "Decisions with a logged probability"),
-        ("unlabelled_share", "Decisions whose outcome the log's end cuts off"),
-    ):
-        share = number(dig(audit, key))
-        if share is not None:
-            facts.append((label, words.percent(share)))
-    check = dig(audit, "randomisation")
-    if isinstance(check, Mapping):
-        said = {True: "sends are as frequent as the logged probabilities claim",
-                False: "sends are NOT as frequent as the logged probabilities claim"}  # fmt: skip
-        passed = _passed(check)
-        text = f"not tested: {text_of(check.get('note')) or 'no reason given'}" if passed is None else said[passed]
-        z = number(check.get("z"))
-        facts.append(("Randomisation audit", text + ("" if z is None else f" (z = {words.figure(z, 1)})")))
-    return facts
-
-
-def _weekly(audit: object) -> list[Markup]:
-    weeks = mappings(dig(audit, "weeks"))
-    if len(weeks) < 2:
-        return []
-    series: dict[str, list[float]] = {}
-    for key in weeks[0]:
-        values = [number(week.get(key)) for week in weeks]
-        if key != "week" and all(value is not None for value in values):
-            series[key.replace("_", " ")] = [value for value in values if value is not None]
-    labels = [text_of(week.get("week")) or str(place + 1) for place, week in enumerate(weeks)]
-    return [Markup(figure) for figure in charts.weekly(series, labels)]
 
 
 def again_section(evidence: Evidence) -> Section:

@@ -17,6 +17,8 @@ from markupsafe import Markup
 from campaigns.errors import CampaignError
 from review import brief, charts, trust, words
 from review.comparison import certain_ranges, gap_section, worth_section
+from review.data_quality import data_section
+from review.effects import effects_section, segments_section
 from review.evidence import (
     INCUMBENT,
     LEAST_CUSTOMERS,
@@ -29,7 +31,7 @@ from review.evidence import (
     text_of,
 )
 from review.families import families_section
-from review.grounds import again_section, data_section, gate_section, network_section
+from review.grounds import again_section, gate_section, network_section
 from review.profiles import profiles_section
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -91,6 +93,8 @@ def _page(evidence: Evidence) -> dict[str, Any]:
         "who": profiles_section(evidence),
         "network": network_section(evidence),
         "families": families_section(evidence),
+        "effects": effects_section(evidence),
+        "ratios": segments_section(evidence),
         "gate": gate_section(evidence),
         "gap": gap_section(candidates, chosen, digits),
         "gap_limit": words.percent(words.GAP_LIMIT),

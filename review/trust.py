@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from review import words
+from review.effects import effect_agrees
 from review.evidence import INCUMBENT, Behaviour, Candidate, Evidence, dig, number, text_of
 
 OK, CAUTION, PROBLEM, UNKNOWN = "ok", "caution", "problem", "not evaluated"
@@ -58,7 +59,7 @@ def checks(
             found += [_gap(chosen), _truth(chosen, digits)]
         beats = _rule(chosen, digits) if sequential else _rule_by_log(candidates, chosen, digits)
         found += [_offline(chosen, digits), beats, *_behaviour(does, chosen.name, sequential)]
-    found += [_randomisation(evidence), _holds(evidence), _drift(evidence)]
+    found += [_effects(evidence), _randomisation(evidence), _holds(evidence), _leaks(evidence), _drift(evidence)]
     return [check for check in found if check is not None]
 
 
@@ -202,9 +203,31 @@ def _holds(evidence: Evidence) -> Check | None:
     return Check(CAUTION, "unlogged holds", "Does the log show when nothing was sent?", text)
 
 
-def _drift(evidence: Evidence) -> Check | None:
-    flagged = dig(evidence.part("data"), "audit", "drift", "passed")
+def _effects(evidence: Evidence) -> Check | None:
+    agrees, text = effect_agrees(evidence)
+    if agrees is None and not text:
+        return None
+    status = {True: OK, False: CAUTION, None: UNKNOWN}[agrees]
+    return Check(status, "effects of sending", "Does sending do what the network says?", words.sentence(text))
+
+
+def _leaks(evidence: Evidence) -> Check | None:
+    flagged = dig(evidence.part("data"), "leaks", "passed")
     if not isinstance(flagged, bool):
         return None
-    text = "Rates are steady over the log." if flagged else "Rates changed over the log; see the data section."
-    return Check(OK if flagged else CAUTION, "drift", "Did customers behave the same throughout?", text)
+    text = (
+        "No column knows the outcome by itself, and nobody was copied."
+        if flagged
+        else ("Something may know what it should not; see the data section.")
+    )
+    return Check(OK if flagged else CAUTION, "leaks", "Is the network's success honest?", text)
+
+
+def _drift(evidence: Evidence) -> Check | None:
+    found = [dig(evidence.part("data"), *keys, "passed") for keys in (("audit", "drift"), ("stability",))]
+    tested = [flag for flag in found if isinstance(flag, bool)]
+    if not tested:
+        return None
+    steady = all(tested)
+    text = "The log is steady." if steady else "The log changes over its time; see the data section."
+    return Check(OK if steady else CAUTION, "drift", "Did customers behave the same throughout?", text)

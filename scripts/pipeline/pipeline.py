@@ -90,7 +90,7 @@ def open_study(config: RunConfig, run_folder: Path, policies: bool = True) -> St
     check_log(study, policies)
     # What preparation did is known only now: it is fitted to the training half.
     notes = [*study.user_encoder.notes, *study.content_encoder.notes]
-    split = split_check(study.halves)
+    split = split_check({side: study.population.units[rows].numpy() for side, rows in study.halves.items()})
     write_json(run_folder / "data" / "report.json", study.log.report | {"preparation": notes, "split": split})
     write_json(run_folder / "propensity" / "inputs.json", inputs_of(study))
     return study

@@ -33,7 +33,7 @@ def test_a_steady_log_passes() -> None:
     assert found["adversarial"]["low"] < 0.5 < found["adversarial"]["high"]  # type: ignore[index]
     names = {row["column"] for row in found["columns"]}  # type: ignore[attr-defined]
     assert {"users.age", "users.segment", "decisions.sends", "decisions.content of sends", "decisions.purchased",
-            "decisions.value, where there is one"} <= names  # fmt: skip
+            "decisions.value, if any"} <= names  # fmt: skip
     assert "users.user_id" not in names
 
 
@@ -63,7 +63,7 @@ def test_what_is_done_and_what_comes_of_it_may_shift_too(what: str) -> None:
         decisions.loc[late, "value"] = decisions["purchased"][late] * 12.5
     else:
         decisions.loc[late, "value"] = (3 * decisions["value"][late]).round(2)
-    name = {"content": "content of sends", "rate": "purchased", "value": "value, where there is one"}[what]
+    name = {"content": "content of sends", "rate": "purchased", "value": "value, if any"}[what]
     assert f"decisions.{name}" in shifted(check(tables))
 
 

@@ -69,7 +69,28 @@ def head(rate: float) -> dict[str, Any]:
     return {
         "base_rate": rate, "rows": 1500, "auc": 0.71, "log_loss": 0.2, "log_loss_constant": 0.25, "ece": 0.01,
         "accuracy": 0.9, "precision": 0.3, "recall": 0.3, "f1": 0.3, "threshold": 0.2, "calibration_slope": 1.0,
-        "reliability": bins,
+        "pr_auc": 0.415, "brier": 0.0625, "accuracy_constant": 0.875, "reliability": bins, "segments": [
+            {"segment": "tier = gold", "customers": 900, "rows": 900, "observed": 90.0, "expected": 60.0, "ratio": 1.5,
+             "low": 1.2, "high": 1.9, "off": True},
+            {"segment": "tier = new", "customers": 590, "rows": 590, "observed": 30.0, "expected": 31.0, "ratio": 0.97,
+             "low": 0.7, "high": 1.3, "off": False},
+            {"segment": "tier = lone_platinum", "customers": 9, "rows": 10, "observed": 7.0, "expected": 1.0,
+             "ratio": 7.0, "low": 3.0, "high": 12.0, "off": True}],
+    }  # fmt: skip
+
+
+def effect(average: float, qini: float) -> dict[str, Any]:
+    """Predicted effects of sending beside observed ones."""
+    return {
+        "rows": 5000, "customers": 1500, "predicted": average * 1.1, "observed": figure(average, average / 4),
+        "slope": figure(0.9, 0.4), "qini": figure(qini, average / 20), "auuc": figure(average / 2 + qini, average / 10),
+        "auuc_of_chance": figure(average / 2, average / 10),
+        "deciles": [{"predicted": average * i / 5, "observed": average * i / 6, "low": average * (i / 6 - 1),
+                     "high": average * (i / 6 + 1), "share": 0.1, "customers": 400} for i in range(10)],
+        "curve": [{"share": i / 20, "gain": average * (i / 20) ** 0.7, "low": average * (i / 20 - 0.2),
+                   "high": average * (i / 20 + 0.3)} for i in range(21)],
+        "contents": [{"content": c, "customers": n, "predicted": average, "observed": figure(average, average / 2),
+                      "slope": figure(1.0, 0.5)} for c, n in (("sale", 800), ("news", 700), ("rarest", 4))],
     }  # fmt: skip
 
 
@@ -182,10 +203,27 @@ def sequential() -> Parts:
                 "send_share": 0.085, "action_prob_known": 1.0, "unlabelled_share": 0.0,
                 "randomisation": {"claimed": 57100.0, "observed": 57000, "z": -0.4, "p_value": 0.69, "passed": True},
                 "weeks": [{"week": w, "send_share": 0.08, "opened": 0.015} for w in (1, 2, 3)],
+                "drift": {"passed": True, "note": "no rate rose or fell over 3 weeks", "rates": {}},
             },
+            "columns": [
+                {"table": "users", "column": "income", "kind": "number", "missing": 0.125, "distinct": 950,
+                 "low": 12000.0, "median": 39150.0, "high": 91000.0, "far": 3},
+                {"table": "users", "column": "tier", "kind": "category", "missing": 0.0, "distinct": 3, "top": "new",
+                 "top_share": 0.5, "rare": 1},
+            ],
+            "leaks": {"passed": True, "warnings": [], "late_snapshots": 0,
+                      "features": [{"column": "income", "outcome": "purchased", "auc": 0.615}],
+                      "copies": {"copies": 0, "agreement": None, "by_chance": None, "suspected": False}},
+            "split": {"sizes": {"train": 2000, "judge": 2000}, "shared": 0, "passed": True},
+            "stability": {"passed": False, "note": "between the first and the last half of the log the distribution "
+                          "shifts of users.income (index 0.31)", "adversarial": figure(0.57, 0.02), "columns": [
+                {"column": "users.income", "psi": 0.31, "by_chance": 0.02, "shifts": True},
+                {"column": "decisions.sends", "psi": 0.01, "by_chance": 0.02, "shifts": False}]},
         },
         "propensity/metrics.json": {
             "heads": {"purchased": head(0.01), "opened": head(0.2)},
+            "effects": {"trials": 9000, "customers": 1500, "weight_ratio": 1.01,
+                        "outcomes": {"purchased": effect(0.02, 0.003), "value": effect(0.8, 0.0)}},
             "value": {"mean_predicted": 44.5, "mean_observed": 45.25, "rmse": 20.0, "by_content": [
                 {"content": "hold", "predicted": 0.1, "observed": 0.12, "count": 1000.0},
                 {"content": "sale", "predicted": 0.3, "observed": 0.25, "count": 400.0}]},
