@@ -129,7 +129,6 @@ def check_totals(
     labelled = decided & grid.labelled
     customers = max(int(decided.any(axis=1).sum()), 1)
     weights = customer_weights(len(decided), draws, seed)
-    tail = 100 * (1 - level) / 2
     ran = simulated.grid.decision
 
     figures = [("sends", "total", (grid.decision > HOLD).sum(axis=1), ((ran > HOLD) & decided).sum(axis=1))]
@@ -149,6 +148,7 @@ def check_totals(
         over, under = (weights @ part.astype(np.float32) for part in (market, log))
         with np.errstate(divide="ignore", invalid="ignore"):
             ratios = np.where(under == 0, np.nan, over / under)
+        tail = 100 * (1 - (level if kind == "total" else SURE_LEVEL)) / 2
         low, high = (float(q) for q in np.nanpercentile(ratios[1:], [tail, 100 - tail]))
         low, high = min(low, high), max(low, high)
         passed = within(low, high, 1 - margin, 1 + margin)
