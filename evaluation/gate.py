@@ -87,7 +87,7 @@ def market_gate(
         grid: the log; N customers by T slots.
         simulated: the fitted logging policy, run free in the market: same customers, same slots, cold start.
         catalogue: the K contents.
-        slots_per_day: of the grid.
+        slots_per_day: of the grid; 0 where a slot is a week.
         answers: of the market's network to the log of customers that it did not see; None leaves effects and tilted
             policies out.
         margin: equivalence margin of totals, strata and tilted policies, relative.

@@ -73,7 +73,7 @@ def check_strata(
         grid: the log, N customers by T slots.
         simulated: of the same customers and slots in the same order, under the fitted logging policy.
         content_names: of the K contents.
-        slots_per_day: of the grid.
+        slots_per_day: of the grid; 0 where a slot is a week.
         margin: largest root mean squared deviation, relative.
         level, draws, seed: of the intervals, by customer bootstrap, the same customers drawn in log and market.
     Returns:

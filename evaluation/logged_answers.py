@@ -130,7 +130,7 @@ def collect_answers(
             "hold_prob": torch.where(decision == HOLD, prob, chances[:, 0]).clamp(1e-4, 1.0).numpy(),
             "chances": chances.numpy(),
             "evening": (seen.daypart[index] == 3).numpy(),
-            "recent": sends_within(seen.history, seen.slot, 2 * clock.slots_per_day)[index].numpy(),
+            "recent": sends_within(seen.history, seen.slot, clock.slots_in(2))[index].numpy(),
             "trial": trial.numpy(),
         }
         for name in names:

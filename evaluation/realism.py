@@ -34,7 +34,7 @@ def trajectory_features(
     Args:
         grid: N customers by T slots.
         minute: local minute of the day. Shape [N, T].
-        slots_per_day: of the grid.
+        slots_per_day: of the grid; 0 where a slot is a week.
         outcomes: the grid's outcomes, unknown ones as 0. Shape [N, T] each.
     Returns:
         Shape [N, F], float32, NaN where a share has no base; and the F names.
@@ -42,7 +42,7 @@ def trajectory_features(
     decision = grid.decision
     sent = decision > HOLD
     columns: dict[str, np.ndarray] = {}
-    week = np.minimum(np.arange(grid.slots) // (7 * slots_per_day), 3)
+    week = np.minimum(np.arange(grid.slots) // max(1, 7 * slots_per_day), 3)
     daypart = minute.astype(np.int64) // (MINUTES_PER_DAY // len(DAYPARTS))
     recent = recent_sends(decision, RECENT_HOURS * slots_per_day // 24)
     events = {"sends": sent, **{name: values != 0 for name, values in outcomes.items() if name != "value"}}
@@ -110,7 +110,7 @@ def check_realism(
     Args:
         grid: the log.
         simulated: of the same customers and slots, in order. Slots that the log does not show count in neither.
-        slots_per_day: of the grid.
+        slots_per_day: of the grid; 0 where a slot is a week.
         level, draws, seed: of the interval, by bootstrap of customers.
     Returns:
         The check, which fails where the whole interval lies above `LARGEST_AUC`, and the three features that tell most
@@ -134,10 +134,11 @@ def check_realism(
     is_market = np.repeat([0, 1], len(rows))
     fold = np.tile(generator.permutation(len(rows)) % FOLDS, 2)
     score = np.zeros(len(features))
+    filled = np.nan_to_num(features, nan=-1.0)  # trees refuse a column of which nobody has a value
     for number in range(FOLDS):
         model = HistGradientBoostingClassifier(max_iter=60, max_leaf_nodes=12, learning_rate=0.1, random_state=seed)
-        model.fit(features[fold != number], is_market[fold != number])
-        score[fold == number] = model.predict_proba(features[fold == number])[:, 1]
+        model.fit(filled[fold != number], is_market[fold != number])
+        score[fold == number] = model.predict_proba(filled[fold == number])[:, 1]
     auc = float(roc_auc_score(is_market, score))
     low, high = _auc_interval(score, len(rows), level, draws, generator)
     passed = False if low > LARGEST_AUC else True if high <= LARGEST_AUC else None

@@ -79,12 +79,12 @@ def season_of(
     Args:
         grid: the log.
         simulated: of the same customers and slots.
-        slots_per_day: of the grid.
+        slots_per_day: of the grid; 0 where a slot is a week.
         margin: a sure trend that adds up to more than this over four weeks is warned of.
         level, draws, seed: of the intervals, by customer bootstrap.
     """
-    week = np.arange(grid.slots) // (7 * slots_per_day)
-    weeks = int(grid.slots // (7 * slots_per_day))
+    week = np.arange(grid.slots) // max(1, 7 * slots_per_day)
+    weeks = int(grid.slots // max(1, 7 * slots_per_day))
     assumed = (
         "The market knows the time of day and the weekday, as fitted to the log, but no date: every week beyond the "
         "log is taken to be like the log's own. "
