@@ -154,7 +154,7 @@ def test_stage_scripts_go_on_with_a_run_to_the_same_summary(finished: Path, tmp_
     assert (folder / "summary.json").read_bytes() == (finished / "first" / "summary.json").read_bytes()
 
 
-@pytest.mark.parametrize("family", ["logistic", "gbdt"])
+@pytest.mark.parametrize("family", [pytest.param("logistic", marks=pytest.mark.slow), "gbdt"])
 def test_other_families_run_the_whole_pipeline_to_a_served_policy(finished: Path, tmp_path: Path, family: str) -> None:
     import pandas as pd
 
