@@ -18,8 +18,9 @@ from evaluation.gate_checks import GateCheck
 from evaluation.gate_strata import RECENT_HOURS, recent_sends
 from evaluation.market_log import MarketLog
 
-LARGEST_AUC = 0.65
-"""Honest markets of every reference variant reach less (benchmarks/gate_sabotage.py)."""
+LARGEST_AUC = 0.70
+"""Honest markets of the reference variants reach 0.55 to 0.68 (benchmarks/gate_sabotage.py, seeds from 100 on); 0.68
+where clicks and visits go together, which the joint law draws apart."""
 
 FOLDS = 5
 MOST_CUSTOMERS = 4000

@@ -292,7 +292,7 @@ def _importance(title: str, bars: Sequence[tuple[str, float, float]], slug: str)
         return svg(figure, f"{title}: how much worse predictions get without a column. {told}", slug)
 
 
-def equivalence(checks: Sequence[tuple[str, Range, bool | None]], margin: float | None) -> str:
+def equivalence(checks: Sequence[tuple[str, Range, bool | None]], margin: float | None, slug: str = "gate") -> str:
     """Simulated over observed with its interval, beside the equivalence margin: (name, ratio, passed)."""
     edge = min(max([3 * (margin or 0.1), *(abs(ratio.value - 1) * 1.2 for _, ratio, _ in checks)]), 1.0)
     low, high = 1 - edge, 1 + edge
@@ -311,7 +311,7 @@ def equivalence(checks: Sequence[tuple[str, Range, bool | None]], margin: float 
         axes.xaxis.set_major_formatter(FuncFormatter(_off_by))
         axes.set_xlabel("simulated against observed" + ("" if margin is None else " (band: margin)"))
         told = "; ".join(f"{name} {ratio.value - 1:+.0%}" for name, ratio, _ in checks)
-        return svg(figure, f"Market gate: simulated against observed. {told}", "gate")
+        return svg(figure, f"Market gate: simulated against observed. {told}", slug)
 
 
 def _ratio_mark(axes: Axes, y: float, ratio: Range, look: tuple[str, str], limits: tuple[float, float]) -> None:

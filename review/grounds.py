@@ -12,12 +12,9 @@ from review import charts, words
 from review.evidence import (
     LEAST_CUSTOMERS,
     Evidence,
-    Range,
     dig,
     mappings,
     number,
-    passed,
-    read_range,
     shortened,
     text_of,
 )
@@ -97,41 +94,6 @@ def _head(name: str, head: Mapping[str, Any]) -> Section:
             say("f1", 2),
         ],
     }
-
-
-def gate_section(evidence: Evidence) -> Section:
-    """The market gate: what was checked, by how much the market is off, and what passed."""
-    gate = evidence.part("gate")
-    if not gate:
-        return {"why_not": evidence.missing.get("gate", "market/gate.json is empty")}
-    margin = number(gate.get("margin"))
-    checks = mappings(gate.get("checks"))
-    ratios = [(text_of(c.get("name")), ratio, passed(c)) for c in checks if (ratio := _ratio(c)) is not None]
-    left_out = max(len(ratios) - SHOWN_CHECKS, 0)
-    if left_out:  # those that did not pass come first
-        ratios = sorted(ratios, key=lambda check: check[2] is True)[:SHOWN_CHECKS]
-    return {
-        "why_not": "",
-        "verdict": text_of(gate.get("verdict")) or words.UNKNOWN,
-        "note": words.sentence(text_of(gate.get("note"))),
-        "margin": words.percent(margin),
-        "chart": Markup(charts.equivalence(ratios, margin)) if ratios else None,
-        "left_out": f" {left_out} more stand in the table." if left_out else "",
-        "rows": [
-            {
-                "name": text_of(check.get("name")),
-                "observed": words.figure(number(check.get("observed")), 3),
-                "simulated": words.figure(number(check.get("simulated")), 3),
-                "ratio": words.interval(_ratio(check), 3),
-                "result": {True: "pass", False: "fail", None: "cannot tell"}[passed(check)],
-            }
-            for check in checks
-        ],
-    }
-
-
-def _ratio(check: Mapping[str, Any]) -> Range | None:
-    return read_range({"value": check.get("ratio"), "low": check.get("low"), "high": check.get("high")})
 
 
 def again_section(evidence: Evidence) -> Section:

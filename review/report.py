@@ -31,7 +31,8 @@ from review.evidence import (
     text_of,
 )
 from review.families import families_section
-from review.grounds import again_section, gate_section, network_section
+from review.gate import gate_section
+from review.grounds import again_section, network_section
 from review.profiles import profiles_section
 
 TEMPLATES = Path(__file__).parent / "templates"
