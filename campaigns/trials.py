@@ -51,7 +51,7 @@ def free_trials(
     population: Population,
     catalogue: Catalogue,
     clock: SlotClock,
-    hold_share: float = 0.1,
+    most_holds: int = 50_000,
     contents_a_hold: int = 2,
     seed: int = 0,
 ) -> Trials | None:
@@ -64,13 +64,16 @@ def free_trials(
 
     Args:
         grid, population, catalogue, clock: of one log.
-        hold_share: share of the uneventful holds that is kept, weighted up.
+        most_holds: how many of the uneventful holds are kept, about; the rest is thinned out evenly, weighted up.
         contents_a_hold: contents with which a hold is paired at most, drawn evenly and weighted up.
         seed: of both draws.
     Returns:
         The trials; None where the log has no free send or no free hold.
     """
     generator = np.random.default_rng(seed)
+    chance = (grid.action_prob > 0) & (grid.action_prob < 1)
+    holds = int(((grid.decision == HOLD) & grid.labelled & grid.eligible & chance).sum())
+    hold_share = min(1.0, most_holds / max(holds, 1))
     parts: list[Trials] = []
     for step in replay(grid, population, catalogue, clock):
         decision = step.decision.numpy()

@@ -13,14 +13,15 @@ from tests.worlds import small_world
 
 
 def test_sent_and_held_pairs_stand_for_the_same_decisions() -> None:
-    world, size = small_world(customers=2000), len(small_world(customers=2000).catalogue)
+    world, size = small_world(customers=1000), len(small_world(customers=1000).catalogue)
     grid = world.grid
-    trials = free_trials(grid, world.population, world.catalogue, world.log.clock)
+    trials = free_trials(grid, world.population, world.catalogue, world.log.clock, most_holds=3000)
     assert trials is not None
     sent = trials.sent.numpy()
+    assert (~sent).sum() < 2 * 4000  # two contents a hold; what is eventful is kept besides
     weight, content = trials.weight.numpy(), trials.content.numpy()
     free = (grid.decision >= 0) & grid.eligible & (grid.action_prob < 1)
-    assert weight[sent].sum() == pytest.approx(size * free.sum(), rel=0.04)
+    assert weight[sent].sum() == pytest.approx(size * free.sum(), rel=0.06)
     held = grid.action_prob[free & (grid.decision == 0)].astype(np.float64)
     assert weight[~sent].sum() == pytest.approx(size * (1 / held).sum(), rel=0.01)  # thinning and pairing add up
     by_content = [weight[~sent & (content == c)].sum() for c in range(size)]
@@ -48,7 +49,7 @@ def test_what_chance_did_not_decide_is_no_trial() -> None:
 
 def test_states_and_candidates_are_those_before_the_decision_and_of_the_paired_content() -> None:
     world = small_world()
-    trials = free_trials(world.grid, world.population, world.catalogue, world.log.clock, hold_share=1.0)
+    trials = free_trials(world.grid, world.population, world.catalogue, world.log.clock)
     assert trials is not None
     from campaigns.replay import decision_rows
 
