@@ -221,9 +221,10 @@ def sequential() -> Parts:
                 {"column": "decisions.sends", "psi": 0.01, "by_chance": 0.02, "shifts": False}]},
         },
         "propensity/metrics.json": {
-            "heads": {"purchased": head(0.01), "opened": head(0.2)},
+            "heads": {"purchased": head(0.01), "opened": {**head(0.2), "segments": []}},
             "effects": {"trials": 9000, "customers": 1500, "weight_ratio": 1.01,
-                        "outcomes": {"purchased": effect(0.02, 0.003), "value": effect(0.8, 0.0)}},
+                        "outcomes": {"purchased": {**effect(0.02, 0.003), "deciles": [], "curve": []},
+                                     "value": effect(0.8, 0.0)}},
             "value": {"mean_predicted": 44.5, "mean_observed": 45.25, "rmse": 20.0, "by_content": [
                 {"content": "hold", "predicted": 0.1, "observed": 0.12, "count": 1000.0},
                 {"content": "sale", "predicted": 0.3, "observed": 0.25, "count": 400.0}]},
