@@ -168,7 +168,8 @@ def fit_gbdt_heads(
         own, held = heads(head, split.training), heads(head, split.validation)
         if own is None or held is None or not len(own.rows):
             continue
-        train, valid = (_dataset(part, inputs, bins, parameters) for part in (own, held))
+        train = _dataset(own, inputs, bins, parameters)
+        valid = _dataset(held, inputs, bins, parameters) if len(held.rows) else None
         customers = inputs.customers[own.rows]
         for member in range(members):
             weight = own.weight * (split.bootstrap[customers, member] if members > 1 else 1.0)
@@ -215,7 +216,7 @@ def _dataset(own: HeadRows, inputs: Inputs, bins: lgb.Dataset, parameters: Mappi
 
 def _boosted(
     train: lgb.Dataset,
-    valid: lgb.Dataset,
+    valid: lgb.Dataset | None,
     own: HeadRows,
     held: HeadRows,
     inputs: Inputs,
@@ -229,16 +230,18 @@ def _boosted(
     if own.head != "value" and not 0 < events < float(weight.sum()):
         return None
     for data, part, counted in ((train, own, weight), (valid, held, held.weight)):
+        if data is None:
+            continue
         data.set_label(part.outcome.numpy())
         data.set_weight(counted.numpy())
         data.set_init_score((_design(part, inputs) @ level).numpy())
     metric = "l2" if own.head == "value" else "binary_logloss"
     history: dict[str, Any] = {}
     objective = "regression" if own.head == "value" else "binary"
-    stops = len(held.rows) > 0
+    stops = valid is not None
     booster = lgb.train(
         {**parameters, "objective": objective, "metric": metric}, train, settings.trees,
-        valid_sets=[valid] if stops else None, valid_names=["held"] if stops else None,
+        valid_sets=[valid] if valid is not None else None, valid_names=["held"] if stops else None,
         callbacks=[lgb.early_stopping(settings.patience, verbose=False), lgb.record_evaluation(history)]
         if stops else None,
     )  # fmt: skip
