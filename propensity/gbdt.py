@@ -192,7 +192,8 @@ def _parameters(settings: GBDTSettings, seed: int) -> dict[str, Any]:
         "feature_pre_filter": False,
         "boost_from_average": False,
         "deterministic": True,
-        "force_row_wise": True,
+        # Row-wise histograms of data sets that share bins crashed (LightGBM 4, "right_count > 0", then the process).
+        "force_col_wise": True,
         "num_threads": torch.get_num_threads(),
         "seed": seed,
         "verbosity": -1,
