@@ -30,7 +30,7 @@ from propensity.response_model import ResponseModel
 ANSWERS = ("outcome", "unsubscribed", "effect")
 """What is attributed: the outcome unasked, an opt-out if sent, and the effect of sending on the outcome."""
 
-STEPS = 20
+STEPS = 50
 """Points of the path at which gradients are taken (Gauss-Legendre)."""
 
 SITUATIONS = 6

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
@@ -14,9 +14,10 @@ from campaigns.errors import CampaignError
 from campaigns.history import HOLD
 from campaigns.replay import DecisionRows
 from propensity.calibration import fit_calibration
-from propensity.fit_settings import FitSettings
+from propensity.fit_settings import ChosenSettings, FitSettings
 from propensity.model import OUTCOME_OF, PropensityModel
 from propensity.network import BASE, HEADS, NetworkSpec, PropensityNetwork
+from propensity.number_embedding import number_columns
 
 LEAST_BATCHES = 100
 """Steps in an epoch, at least, down to batches of 256 rows."""
@@ -110,9 +111,41 @@ def fit_network(
         The calibrated model, on the rows' device.
     """
     device = rows.state.device
-    tables = fit_tables(rows, catalogue)
+    chosen = settings.for_log(one_shot=len(rows.customer.unique()) == len(rows))
     generator = torch.Generator().manual_seed(seed)
     torch.manual_seed(seed)
+    tables = fit_tables(rows, catalogue)
+    # Inputs of one scale, or few steps would teach the network little about those of a small one.
+    state, candidate = _moments(tables.state, tables.weight), _moments(tables.candidate, tables.weight * tables.sent)
+    tables = replace(
+        tables, state=(tables.state - state[0]) / state[1], candidate=(tables.candidate - candidate[0]) / candidate[1]
+    )
+    network = _start(rows, population, catalogue, chosen).to(device)
+    _start_at_base_rates(network, tables)
+
+    held = _held_out(rows, population, chosen.validation_share, generator)
+    validation_rows = torch.nonzero(held[rows.customer]).squeeze(1)
+    training_rows = torch.nonzero(~held[rows.customer]).squeeze(1)
+    if not len(training_rows):
+        validation_rows = training_rows = torch.arange(len(rows))
+    bootstrap = torch.poisson(torch.ones(len(population), chosen.members), generator=generator)[population.units].to(
+        device
+    )
+    _train(network, tables, population, (training_rows, validation_rows), bootstrap, chosen, generator, progress)
+    every = torch.arange(len(rows))
+    with torch.no_grad():
+        everything = torch.cat([_outputs(network, tables, population, part) for part in every.split(65_536)])
+    network.absorb(state, candidate)
+    calibration = fit_calibration(everything[validation_rows], validation_rows, everything, every, tables)
+    known = frozenset(head for head, name in OUTCOME_OF.items() if name in tables.outcome)
+    return PropensityModel(network, calibration, known)
+
+
+def _start(
+    rows: DecisionRows, population: Population, catalogue: Catalogue, settings: ChosenSettings
+) -> PropensityNetwork:
+    """The network before its first step."""
+    columns, edges = number_columns(population.features[rows.customer.unique()], settings.bins)
     spec = NetworkSpec(
         population.features.shape[1],
         rows.state.shape[1],
@@ -120,20 +153,36 @@ def fit_network(
         rows.candidate.shape[1],
         settings.members,
         settings.width,
+        len(columns),
+        settings.bins,
+        min(settings.tastes, catalogue.features.shape[1]),
+        settings.dropout,
     )
-    network = PropensityNetwork(spec).to(device)
-    known = frozenset(head for head, name in OUTCOME_OF.items() if name in tables.outcome)
-    _start_at_base_rates(network, tables)
+    network = PropensityNetwork(spec)
+    network.embedding.columns, network.embedding.edges = columns, edges
+    return network
 
-    held = _held_out(rows, population, settings.validation_share, generator)
-    validation_rows = torch.nonzero(held[rows.customer]).squeeze(1)
-    training_rows = torch.nonzero(~held[rows.customer]).squeeze(1)
-    if not len(training_rows):
-        validation_rows = training_rows = torch.arange(len(rows))
-    bootstrap = torch.poisson(torch.ones(len(population), settings.members), generator=generator)[population.units].to(
-        device
-    )
 
+def _train(
+    network: PropensityNetwork,
+    tables: FitTables,
+    population: Population,
+    rows: tuple[Tensor, Tensor],
+    bootstrap: Tensor,
+    settings: ChosenSettings,
+    generator: torch.Generator,
+    progress: Callable[[int, float], None] | None,
+) -> None:
+    """Trains until the loss on other customers stops falling, and goes back to where it was least.
+
+    Args:
+        network: is changed.
+        tables, population: the log.
+        rows: for training and for validation.
+        bootstrap: weight of each customer in each member. Shape [N, k].
+        settings, generator, progress: see `fit_network`.
+    """
+    training_rows, validation_rows = rows
     optimizer = torch.optim.AdamW(
         network.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay, foreach=True
     )
@@ -167,11 +216,15 @@ def fit_network(
                 break
     network.load_state_dict(best_weights)
     network.eval()
-    every = torch.arange(len(rows))
-    with torch.no_grad():
-        everything = torch.cat([_outputs(network, tables, population, part) for part in every.split(65_536)])
-    calibration = fit_calibration(everything[validation_rows], validation_rows, everything, every, tables)
-    return PropensityModel(network, calibration, known)
+
+
+def _moments(features: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
+    """Weighted mean and standard deviation of columns; 0 and 1 of what does not vary. Shapes [F]."""
+    share = (weight.double() / weight.double().sum().clamp(min=1e-12)).unsqueeze(1)
+    mean = (share * features).sum(dim=0)
+    scale = (share * (features - mean).square()).sum(dim=0).sqrt()
+    varies = scale > 1e-4
+    return torch.where(varies, mean, 0.0).float(), torch.where(varies, scale, 1.0).float()
 
 
 def _held_out(rows: DecisionRows, population: Population, share: float, generator: torch.Generator) -> Tensor:

@@ -3,6 +3,10 @@
 Adapters multiply and shift hidden units (Wen, Tran and Ba 2020; Gorishniy et al. 2025), so that k members cost one
 set of weights, and a market can let each customer live in one member by a gather. Two trunks: the base answers
 for customer and moment whatever is decided; the response adds what a send changes.
+
+Each trunk is a linear model with a hidden correction: what grows with every send goes on growing beyond the log.
+Who likes what is a product of customers' and contents' attributes, which a sum of the two before the first layer
+learns too slowly (ADR 5).
 """
 
 from __future__ import annotations
@@ -13,6 +17,8 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+
+from propensity.number_embedding import UNITS, NumberEmbedding
 
 HEADS = (
     "purchase",
@@ -40,6 +46,9 @@ class NetworkSpec:
         customers, state, contents, candidates: widths Fu, Fs, Fx, Fc of its inputs.
         members: k.
         width: hidden units of each trunk's layers.
+        numbers, bins: how many of the customers' features are embedded as numbers, in how many bins.
+        tastes: rank of the product of customers' and contents' attributes; 0 for none.
+        dropout: of hidden units, while training.
     """
 
     customers: int
@@ -48,27 +57,38 @@ class NetworkSpec:
     candidates: int
     members: int = 4
     width: int = 64
+    numbers: int = 0
+    bins: int = 0
+    tastes: int = 0
+    dropout: float = 0.0
 
 
 class Trunk(nn.Module):
-    """Two hidden layers whose units every member scales and shifts in its own way.
+    """A linear model, and two hidden layers whose units every member scales and shifts in its own way.
 
     Args:
         inputs: widths of the input groups; their first-layer products are added up, so that each can be
             computed once and kept.
         members: k.
         width: hidden units.
-        outputs: heads.
+        outputs: H, heads.
+        dropout: of hidden units, while training.
     """
 
-    def __init__(self, inputs: tuple[int, ...], members: int, width: int, outputs: int) -> None:
+    def __init__(self, inputs: tuple[int, ...], members: int, width: int, outputs: int, dropout: float = 0.0) -> None:
         super().__init__()
-        total = sum(inputs)
-        self.first = nn.ModuleList([nn.Linear(size, width, bias=False) for size in inputs])
+        self.width, total = width, sum(inputs)
+        self.first = nn.ModuleList(
+            [nn.Linear(size, width + outputs, bias=group == 0) for group, size in enumerate(inputs)]
+        )
         for layer in self.first:
             assert isinstance(layer, nn.Linear)
             if layer.in_features:
-                nn.init.normal_(layer.weight, std=(2.0 / total) ** 0.5)
+                nn.init.normal_(layer.weight[:width], std=(2.0 / total) ** 0.5)
+                nn.init.zeros_(layer.weight[width:])
+            if layer.bias is not None:
+                nn.init.zeros_(layer.bias)
+        self.dropout = nn.Dropout(dropout)
         self.second = nn.Linear(width, width, bias=False)
         nn.init.kaiming_normal_(self.second.weight)
         self.head = nn.Linear(width, outputs, bias=False)
@@ -79,15 +99,29 @@ class Trunk(nn.Module):
         self.head_shift = nn.Parameter(torch.zeros(members, outputs))
 
     def project(self, group: int, values: Tensor) -> Tensor:
-        """First-layer product of one input group. Shape [N, width]."""
+        """Product of one input group with the first hidden layer and the linear model. Shape [N, width + H]."""
         projected: Tensor = self.first[group](values)
         return projected
 
-    def forward(self, projected: Tensor, member: Tensor | None) -> Tensor:
-        """Outputs from the added-up first-layer products.
+    @torch.no_grad()
+    def absorb(self, group: int, mean: Tensor, scale: Tensor) -> None:
+        """Rewrites the first layer for inputs as they are, where it was trained on (x - mean) / scale.
 
         Args:
-            projected: Shape [N, width].
+            group: of inputs, not the first.
+            mean, scale: Shape [F].
+        """
+        layer, constant = self.first[group], self.first[0]
+        assert isinstance(layer, nn.Linear)
+        assert isinstance(constant, nn.Linear)
+        layer.weight.div_(scale)
+        constant.bias.sub_(layer.weight @ mean)
+
+    def forward(self, projected: Tensor, member: Tensor | None) -> Tensor:
+        """Outputs from the added-up products.
+
+        Args:
+            projected: Shape [N, width + H].
             member: one a row, shape [N], int64; None for all.
         Returns:
             Shape [N, H], or [N, k, H] for all members.
@@ -96,11 +130,12 @@ class Trunk(nn.Module):
         def pick(table: Tensor) -> Tensor:
             return table.unsqueeze(0) if member is None else table[member]
 
-        hidden = projected.unsqueeze(1) if member is None else projected
-        hidden = torch.relu(pick(self.scale[0]) * hidden + pick(self.shift[0]))
-        hidden = torch.relu(pick(self.scale[1]) * self.second(hidden) + pick(self.shift[1]))
+        kept = projected.unsqueeze(1) if member is None else projected
+        hidden, linear = kept[..., : self.width], kept[..., self.width :]
+        hidden = self.dropout(torch.relu(pick(self.scale[0]) * hidden + pick(self.shift[0])))
+        hidden = self.dropout(torch.relu(pick(self.scale[1]) * self.second(hidden) + pick(self.shift[1])))
         outputs: Tensor = self.head(hidden * pick(self.head_scale)) + pick(self.head_shift)
-        return outputs
+        return outputs + linear
 
 
 class PropensityNetwork(nn.Module):
@@ -115,10 +150,17 @@ class PropensityNetwork(nn.Module):
     def __init__(self, spec: NetworkSpec) -> None:
         super().__init__()
         self.spec = spec
-        self.base = Trunk((spec.customers, spec.state), spec.members, spec.width, len(BASE))
-        self.response = Trunk(
-            (spec.customers, spec.state, spec.contents, spec.candidates), spec.members, spec.width, len(HEADS)
-        )
+        self.embedding = NumberEmbedding(spec.numbers, spec.bins)
+        described = spec.customers + spec.numbers * UNITS
+        size = (spec.members, spec.width)
+        self.base = Trunk((described, spec.state), *size, len(BASE), spec.dropout)
+        self.response = Trunk((described, spec.state, spec.contents, spec.candidates), *size, len(HEADS), spec.dropout)
+        # `liking` below: rank of what the two attribute lists say about each other.
+        self.tastes = nn.Linear(described, spec.tastes * len(HEADS), bias=False)
+        self.kinds = nn.Linear(spec.contents, spec.tastes, bias=False)
+        if spec.tastes:
+            nn.init.zeros_(self.tastes.weight)
+            nn.init.normal_(self.kinds.weight, std=max(spec.contents, 1) ** -0.5)
         self.register_buffer("base_columns", torch.tensor([HEADS.index(name) for name in BASE]))
 
     @property
@@ -146,8 +188,27 @@ class PropensityNetwork(nn.Module):
         return PropensityNetwork.restore(self.settings(), self.state_dict()).to(device)
 
     def project_customers(self, customers: Tensor) -> Tensor:
-        """What of both trunks' first layers stays the same for an episode. Shape [N, 2 width]."""
-        return torch.cat([self.base.project(0, customers), self.response.project(0, customers)], dim=1)
+        """What of the customers' part stays the same for an episode. Shape [N, P]."""
+        described = self.embedding(customers)
+        parts = [self.base.project(0, described), self.response.project(0, described), self.tastes(described)]
+        return torch.cat(parts, dim=1)
+
+    def _parts(self, projected: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """What `project_customers` put together; tastes of shape [N, R, H]."""
+        width, heads = self.spec.width, len(HEADS)
+        sizes = [width + len(BASE), width + heads, self.spec.tastes * heads]
+        base, response, tastes = projected.split(sizes, dim=1)
+        return base, response, tastes.view(len(projected), self.spec.tastes, heads)
+
+    def absorb(self, state: tuple[Tensor, Tensor], candidate: tuple[Tensor, Tensor]) -> None:
+        """Rewrites first layers that were trained on standardised features for the features as they are.
+
+        Args:
+            state, candidate: mean and standard deviation of each column. Shapes [Fs] and [Fc].
+        """
+        self.base.absorb(1, *state)
+        self.response.absorb(1, *state)
+        self.response.absorb(3, *candidate)
 
     def forward(
         self, projected: Tensor, state: Tensor, contents: Tensor, candidate: Tensor, sent: Tensor, member: Tensor | None
@@ -155,7 +216,7 @@ class PropensityNetwork(nn.Module):
         """Outputs of N decisions.
 
         Args:
-            projected: from `project_customers`. Shape [N, 2 width].
+            projected: from `project_customers`. Shape [N, P].
             state: Shape [N, Fs].
             contents: attributes of what was sent. Shape [N, Fx]; ignored on hold.
             candidate: candidate-relative features of it. Shape [N, Fc]; ignored on hold.
@@ -164,11 +225,14 @@ class PropensityNetwork(nn.Module):
         Returns:
             Columns as in HEADS. Shape [N, H], or [N, k, H].
         """
-        width = self.spec.width
-        base = self.base(projected[..., :width] + self.base.project(1, state), member)
-        first = projected[..., width:] + self.response.project(1, state)
+        of_base, of_response, tastes = self._parts(projected)
+        base = self.base(of_base + self.base.project(1, state), member)
+        first = of_response + self.response.project(1, state)
         first = first + self.response.project(2, contents) + self.response.project(3, candidate)
         outputs: Tensor = self.response(first, member)
+        if self.spec.tastes:
+            liking = (tastes * self.kinds(contents).unsqueeze(2)).sum(dim=1)  # [N, H]
+            outputs = outputs + (liking.unsqueeze(1) if member is None else liking)
         gate = sent.view(-1, *[1] * (outputs.dim() - 1)).to(outputs.dtype)
         columns = self.base_columns
         assert isinstance(columns, Tensor)
@@ -178,18 +242,21 @@ class PropensityNetwork(nn.Module):
         """Outputs of hold and of every content, of all members.
 
         Args:
-            projected: Shape [N, 2 width].
+            projected: from `project_customers`. Shape [N, P].
             state: Shape [N, Fs].
             contents: Shape [K, Fx].
             candidates: Shape [N, K, Fc].
         Returns:
             Shape [N, 1 + K, k, H].
         """
-        width, rows, count = self.spec.width, len(state), len(contents)
-        base = self.base(projected[:, :width] + self.base.project(1, state), None)
-        first = (projected[:, width:] + self.response.project(1, state)).unsqueeze(1)
+        rows, count = len(state), len(contents)
+        of_base, of_response, tastes = self._parts(projected)
+        base = self.base(of_base + self.base.project(1, state), None)
+        first = (of_response + self.response.project(1, state)).unsqueeze(1)
         first = first + self.response.project(2, contents) + self.response.project(3, candidates)
         outputs = self.response(first.flatten(0, 1), None).view(rows, count, self.spec.members, len(HEADS))
+        if self.spec.tastes:
+            outputs = outputs + torch.einsum("kr,nrh->nkh", self.kinds(contents), tastes).unsqueeze(2)
         outputs = torch.cat([torch.zeros_like(outputs[:, :1]), outputs], dim=1)
         columns = self.base_columns
         assert isinstance(columns, Tensor)

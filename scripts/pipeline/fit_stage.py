@@ -98,7 +98,7 @@ def network_stage(study: Study, half: str) -> Stage:
 
     def work(folder: Path, progress: StageProgress) -> None:
         rows = fitting_rows(study, half)
-        epochs = config.propensity.epochs
+        epochs = config.propensity.for_log(study.is_one_shot).epochs
         model = fit_model(
             rows, study.population, study.catalogue, config.propensity, config.seed * 10 + SEEDS[half],
             lambda done, loss: progress.update(done, epochs, f"loss {loss:.4f}"),

@@ -39,11 +39,19 @@ class Fitted:
     def trunk(self, name: str, inputs: list[np.ndarray], member: int) -> np.ndarray:
         """One trunk's outputs."""
         w = {k.removeprefix(name + "."): v for k, v in self.weights.items() if k.startswith(name + ".")}
-        hidden = sum(w[f"first.{i}.weight"] @ x for i, x in enumerate(inputs))
+        first = w["first.0.bias"] + sum(w[f"first.{i}.weight"] @ x for i, x in enumerate(inputs))
+        width = w["scale"].shape[2]
+        hidden, linear = first[:width], first[width:]
         hidden = np.maximum(w["scale"][0, member] * hidden + w["shift"][0, member], 0)
         hidden = np.maximum(w["scale"][1, member] * (w["second.weight"] @ hidden) + w["shift"][1, member], 0)
-        outputs: np.ndarray = w["head.weight"] @ (hidden * w["head_scale"][member]) + w["head_shift"][member]
+        outputs: np.ndarray = w["head.weight"] @ (hidden * w["head_scale"][member]) + w["head_shift"][member] + linear
         return outputs
+
+    def liking(self, customer: np.ndarray, features: np.ndarray) -> np.ndarray:
+        """What the product of the customer's and a content's attributes adds to every head."""
+        tastes = (self.weights["tastes.weight"] @ customer).reshape(-1, len(HEADS))
+        added: np.ndarray = (self.weights["kinds.weight"] @ features) @ tastes
+        return added
 
     def chance(self, head: str, logit: float) -> float:
         """Calibrated probability."""
@@ -209,6 +217,7 @@ def live(
         assert content is not None
         relative = candidate_features(past, slot, content, place)
         outputs = fitted.trunk("response", [customer, moment, features, relative], member)
+        outputs = outputs + fitted.liking(customer, features)
         for name, value in zip(HEADS, outputs, strict=True):
             heads[name] += value
     buy = fitted.chance("purchase", heads["purchase"])

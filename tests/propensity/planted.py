@@ -16,8 +16,8 @@ from campaigns.grid import DecisionGrid, make_grid
 from campaigns.logs import LogSettings, make_log
 from campaigns.objective import Objective
 from campaigns.replay import DecisionRows, decision_rows
+from propensity.fit_model import fit_model
 from propensity.fit_settings import FitSettings
-from propensity.kinds import fit_model
 from propensity.model import PropensityModel
 
 CUSTOMERS, SLOTS = 3000, 6
@@ -111,7 +111,9 @@ def planted(family: str = "network") -> Planted:
     grid = make_grid(log)
     rows = decision_rows(grid, population, catalogue, log.clock, hold_share=0.5)
     mine = rows.take(rows.customer % 2 == 0)
-    settings = FitSettings(kind=family, members=2, width=32, epochs=12, batch_size=512)
+    settings = FitSettings(
+        kind=family, members=2, width=32, epochs=40, batch_size=512, bins=4, dropout=0.15, patience=8
+    )
     model = fit_model(mine, population, catalogue, settings, seed=0)
     true = {k: float(effect[kind == k].mean()) for k in range(4)}
     return Planted(users, kind, true, encoder, population, catalogue, grid, log.clock, model)
