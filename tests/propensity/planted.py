@@ -112,7 +112,7 @@ def planted(family: str = "network") -> Planted:
     rows = decision_rows(grid, population, catalogue, log.clock, hold_share=0.5)
     mine = rows.take(rows.customer % 2 == 0)
     settings = FitSettings(
-        kind=family, members=2, width=32, epochs=40, batch_size=512, bins=4, dropout=0.15, patience=8
+        kind=family, members=2, width=32, epochs=40, batch_size=512, bins=16, dropout=0.15, patience=8
     )
     model = fit_model(mine, population, catalogue, settings, seed=0)
     true = {k: float(effect[kind == k].mean()) for k in range(4)}
