@@ -35,8 +35,9 @@ class NumberEmbedding(nn.Module):
         if not len(columns):
             return customers
         low, high = edges[:, :-1], edges[:, 1:]
+        values = customers[:, columns].clamp(edges[:, 0], edges[:, -1])
         # Bins without a width, where many customers share a value, become steps.
-        passed = ((customers[:, columns].unsqueeze(2) - low) / (high - low).clamp(min=1e-6)).clamp(0.0, 1.0)
+        passed = ((values.unsqueeze(2) - low) / (high - low).clamp(min=1e-6)).clamp(0.0, 1.0)
         units = torch.relu(torch.einsum("nft,ftu->nfu", passed, self.weight) + self.bias)
         return torch.cat([customers, units.flatten(1)], dim=1)
 
