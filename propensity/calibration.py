@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 QUANTILES = 64
 """Entries of the table of value residuals."""
 
-PRIOR_EVENTS = 200.0
+PRIOR_EVENTS = 50.0
 """How many events it takes for the data to weigh as much as the prior."""
 
 LEVEL_PRIOR = 5.0

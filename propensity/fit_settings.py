@@ -73,7 +73,7 @@ class GBDTSettings:
 MANY_SLOTS = {"epochs": 12, "learning_rate": 3e-3, "weight_decay": 0.3, "dropout": 0.0, "bins": 0, "patience": 3}
 """Settings for logs in which customers are decided on again and again (ablations in docs/network.md)."""
 
-ONE_SHOT = {"epochs": 60, "learning_rate": 1e-3, "weight_decay": 0.1, "dropout": 0.15, "bins": 32, "patience": 8}
+ONE_SHOT = {"epochs": 60, "learning_rate": 1e-3, "weight_decay": 0.1, "dropout": 0.2, "bins": 32, "patience": 8}
 """Settings for logs with one decision a customer."""
 
 

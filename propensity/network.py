@@ -155,9 +155,9 @@ class PropensityNetwork(nn.Module):
         size = (spec.members, spec.width)
         self.base = Trunk((described, spec.state), *size, len(BASE), spec.dropout)
         self.response = Trunk((described, spec.state, spec.contents, spec.candidates), *size, len(HEADS), spec.dropout)
-        # `liking` below: rank of what the two attribute lists say about each other.
-        self.tastes = nn.Linear(described, spec.tastes * len(HEADS), bias=False)
-        self.kinds = nn.Linear(spec.contents, spec.tastes, bias=False)
+        # Not initialised by torch, which warns of tables without rows.
+        self.tastes = nn.utils.skip_init(nn.Linear, described, spec.tastes * len(HEADS), bias=False)
+        self.kinds = nn.utils.skip_init(nn.Linear, spec.contents, spec.tastes, bias=False)
         if spec.tastes:
             nn.init.zeros_(self.tastes.weight)
             nn.init.normal_(self.kinds.weight, std=max(spec.contents, 1) ** -0.5)
