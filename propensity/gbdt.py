@@ -163,13 +163,12 @@ def fit_gbdt_heads(
     parameters = _parameters(settings, seed)
     start, factor = torch.zeros(members, len(HEADS), 3), torch.ones(members, len(HEADS))
     trees: dict[tuple[str, int], lgb.Booster] = {}
-    bins = _bins(inputs, split.training, parameters)
     for head in TREED:
         own, held = heads(head, split.training), heads(head, split.validation)
         if own is None or held is None or not len(own.rows):
             continue
-        train = _dataset(own, inputs, bins, parameters)
-        valid = _dataset(held, inputs, bins, parameters) if len(held.rows) else None
+        train = _dataset(own, inputs, parameters)
+        valid = _dataset(held, inputs, parameters, train) if len(held.rows) else None
         customers = inputs.customers[own.rows]
         for member in range(members):
             weight = own.weight * (split.bootstrap[customers, member] if members > 1 else 1.0)
@@ -192,7 +191,6 @@ def _parameters(settings: GBDTSettings, seed: int) -> dict[str, Any]:
         "feature_pre_filter": False,
         "boost_from_average": False,
         "deterministic": True,
-        # Row-wise histograms of data sets that share bins crashed (LightGBM 4, "right_count > 0", then the process).
         "force_col_wise": True,
         "num_threads": torch.get_num_threads(),
         "seed": seed,
@@ -205,14 +203,14 @@ def _columns(rows: Tensor, inputs: Inputs) -> np.ndarray:
     return joined(people, inputs.state[rows], inputs.contents[rows], inputs.candidate[rows], inputs.sent[rows])
 
 
-def _bins(inputs: Inputs, rows: Tensor, parameters: Mapping[str, Any]) -> lgb.Dataset:
-    """The bins of all heads' features, by the training rows."""
-    return lgb.Dataset(_columns(rows, inputs), params=dict(parameters)).construct()
+def _dataset(
+    own: HeadRows, inputs: Inputs, parameters: Mapping[str, Any], like: lgb.Dataset | None = None
+) -> lgb.Dataset:
+    """A head's rows in bins, their own or those of another data set.
 
-
-def _dataset(own: HeadRows, inputs: Inputs, bins: lgb.Dataset, parameters: Mapping[str, Any]) -> lgb.Dataset:
-    """A head's rows in bins."""
-    return lgb.Dataset(_columns(own.rows, inputs), reference=bins, params=dict(parameters)).construct()
+    Training rows need their own: in the bins of other rows LightGBM 4.7 crashed on logs of some sizes.
+    """
+    return lgb.Dataset(_columns(own.rows, inputs), reference=like, params=dict(parameters)).construct()
 
 
 def _boosted(
