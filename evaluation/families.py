@@ -81,7 +81,8 @@ def compare_families(
 def _head(
     own: HeadRows, asked: LogRows, chances: Mapping[str, Tensor], market: str, draws: int, seed: int
 ) -> dict[str, Any]:
-    customer = asked.inputs.customers[own.rows].numpy()
+    # Customers of one group are drawn together.
+    customer = asked.inputs.units[asked.inputs.customers[own.rows]].numpy()
     _, customer = np.unique(customer, return_inverse=True)
     outcome, weight = own.outcome.double().numpy(), own.weight.double().numpy()
     losses = {name: log_losses(chance.double(), own.outcome.double()).numpy() for name, chance in chances.items()}

@@ -18,6 +18,7 @@ from propensity.fit_settings import ChosenSettings, FitSettings
 from propensity.model import OUTCOME_OF, PropensityModel
 from propensity.network import BASE, HEADS, NetworkSpec, PropensityNetwork
 from propensity.number_embedding import number_columns
+from propensity.split import split_customers
 
 LEAST_BATCHES = 100
 """Steps in an epoch, at least, down to batches of 256 rows."""
@@ -123,14 +124,8 @@ def fit_network(
     network = _start(rows, population, catalogue, chosen).to(device)
     _start_at_base_rates(network, tables)
 
-    held = _held_out(rows, population, chosen.validation_share, generator)
-    validation_rows = torch.nonzero(held[rows.customer]).squeeze(1)
-    training_rows = torch.nonzero(~held[rows.customer]).squeeze(1)
-    if not len(training_rows):
-        validation_rows = training_rows = torch.arange(len(rows))
-    bootstrap = torch.poisson(torch.ones(len(population), chosen.members), generator=generator)[population.units].to(
-        device
-    )
+    split = split_customers(rows.customer, population, chosen.validation_share, chosen.members, generator)
+    training_rows, validation_rows, bootstrap = split.training, split.validation, split.bootstrap.to(device)
     _train(network, tables, population, (training_rows, validation_rows), bootstrap, chosen, generator, progress)
     every = torch.arange(len(rows))
     with torch.no_grad():
@@ -225,17 +220,6 @@ def _moments(features: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
     scale = (share * (features - mean).square()).sum(dim=0).sqrt()
     varies = scale > 1e-4
     return torch.where(varies, mean, 0.0).float(), torch.where(varies, scale, 1.0).float()
-
-
-def _held_out(rows: DecisionRows, population: Population, share: float, generator: torch.Generator) -> Tensor:
-    """Customers set aside. Those of one group are so together, or training would be stopped by people it knows.
-
-    Shape [N], bool.
-    """
-    units = population.units
-    there = units[rows.customer].unique()
-    order = there[torch.randperm(len(there), generator=generator)]
-    return torch.isin(units, order[: max(1, round(share * len(there)))])
 
 
 @torch.no_grad()

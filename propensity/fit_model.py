@@ -45,7 +45,7 @@ def fit_model(
     tables, inputs = log.tables, log.inputs
     generator = torch.Generator().manual_seed(seed)
     split = split_customers(
-        tables.customers, len(population), settings.validation_share, settings.members, generator
+        tables.customers, population, settings.validation_share, settings.members, generator
     )  # fmt: skip
 
     predictor: Predictor

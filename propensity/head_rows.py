@@ -34,12 +34,14 @@ class Inputs:
     Attributes:
         customers: encoded features of the rows' customers are `people[customers]`. Shape [R], int64.
         people: Shape [N, Fu].
+        units: group of each customer, or the customer. Shape [N], int64.
         state, contents, candidate: Shape [R, F]; contents and candidate are 0 on hold.
         sent: Shape [R], bool.
     """
 
     customers: Tensor
     people: Tensor
+    units: Tensor
     state: Tensor
     contents: Tensor
     candidate: Tensor
@@ -137,7 +139,9 @@ def log_rows(rows: DecisionRows, population: Population, catalogue: Catalogue) -
     """
     tables = fit_tables(rows, catalogue)
     candidate = tables.candidate * tables.sent.unsqueeze(1)
-    inputs = Inputs(tables.customers, population.features, tables.state, tables.contents, candidate, tables.sent)
+    inputs = Inputs(
+        tables.customers, population.features, population.units, tables.state, tables.contents, candidate, tables.sent
+    )
     return LogRows(tables, inputs)
 
 

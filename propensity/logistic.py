@@ -195,7 +195,7 @@ def _members(own: HeadRows, inputs: Inputs, bootstrap: Tensor, penalty: float) -
     penalties[constant] = 0.0
     customers = inputs.customers[own.rows]
     estimate = fit_logistic(
-        lambda: own.blocks(inputs), own.outcome, own.weight, penalties, start, clusters=customers
+        lambda: own.blocks(inputs), own.outcome, own.weight, penalties, start, clusters=inputs.units[customers]
     )  # fmt: skip
     draws = []
     for member in range(members if members > 1 else 0):

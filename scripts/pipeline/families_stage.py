@@ -41,7 +41,7 @@ def families_stage(study: Study, fitted: Stage, half: str) -> Stage:
                 models[kind] = fit_model(train, study.population, study.catalogue, alone, seed)
             write_coefficients(study, models[kind], folder)
         split = split_customers(
-            train.customer, len(study.population), settings.validation_share, 1, torch.Generator().manual_seed(seed)
+            train.customer, study.population, settings.validation_share, 1, torch.Generator().manual_seed(seed)
         )
         report = compare_families(
             models, settings.kind, train, split, judge, study.population, study.catalogue, config.evaluation.draws,

@@ -15,10 +15,10 @@ from propensity.fit_model import fit_model
 from propensity.fit_settings import FitSettings, GBDTSettings
 from propensity.head_rows import log_rows
 from propensity.split import split_customers
-from tests.propensity.logistic_world import CUSTOMERS, catalogue, population, rows, truth
+from tests.propensity.logistic_world import catalogue, population, rows, truth
 
 TRAIN, JUDGE = rows().take(rows().customer % 3 > 0), rows().take(rows().customer % 3 == 0)
-SPLIT = split_customers(TRAIN.customer, CUSTOMERS, 0.15, 1, torch.Generator().manual_seed(0))
+SPLIT = split_customers(TRAIN.customer, population(), 0.15, 1, torch.Generator().manual_seed(0))
 
 
 @cache
