@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
@@ -18,7 +18,10 @@ from propensity.fit_settings import ChosenSettings, FitSettings
 from propensity.model import OUTCOME_OF, PropensityModel
 from propensity.network import BASE, HEADS, NetworkSpec, PropensityNetwork
 from propensity.number_embedding import number_columns
-from propensity.split import split_customers
+from propensity.split import Split, split_customers
+
+ROWS_AT_ONCE = 65_536
+"""Rows in one pass where nothing is learned, which bounds memory."""
 
 LEAST_BATCHES = 100
 """Steps in an epoch, at least, down to batches of 256 rows."""
@@ -54,6 +57,35 @@ class FitTables:
     outcome: dict[str, Tensor]
     known: dict[str, Tensor]
     value_unit: float
+
+
+@dataclass(frozen=True)
+class Batches:
+    """What a network is asked while it is fitted; inputs are standardised batch by batch, so that no copy is kept.
+
+    Attributes:
+        tables, population: the log.
+        state, candidate: mean and standard deviation of each column. Shapes [F].
+        device: where the network lives; the log's rows stay where they are.
+    """
+
+    tables: FitTables
+    population: Population
+    state: tuple[Tensor, Tensor]
+    candidate: tuple[Tensor, Tensor]
+    device: torch.device
+
+    def outputs(self, network: PropensityNetwork, rows: Tensor) -> Tensor:
+        """All members' outputs, in half precision inside where a GPU has it. Shape [B, k, H], float32."""
+        tables, device = self.tables, self.device
+        state = ((tables.state[rows] - self.state[0]) / self.state[1]).to(device)
+        candidate = ((tables.candidate[rows] - self.candidate[0]) / self.candidate[1]).to(device)
+        people = self.population.features[tables.customers[rows]].to(device)
+        contents, sent = tables.contents[rows].to(device), tables.sent[rows].to(device)
+        with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
+            asked = network(network.project_customers(people), state, contents, candidate, sent, None)
+        outputs: Tensor = asked.float()
+        return outputs
 
 
 def fit_tables(rows: DecisionRows, catalogue: Catalogue) -> FitTables:
@@ -96,6 +128,7 @@ def fit_network(
     settings: FitSettings,
     seed: int,
     progress: Callable[[int, float], None] | None = None,
+    device: torch.device | str = "cpu",
 ) -> PropensityModel:
     """Fits an ensemble.
 
@@ -108,30 +141,28 @@ def fit_network(
         settings: how.
         seed: the same seed gives the same model on the CPU.
         progress: called with epochs done and the validation loss.
+        device: where the network is trained; rows stay on the CPU and travel batch by batch.
     Returns:
-        The calibrated model, on the rows' device.
+        The calibrated model, on the CPU.
     """
-    device = rows.state.device
     chosen = settings.for_log(one_shot=len(rows.customer.unique()) == len(rows))
     generator = torch.Generator().manual_seed(seed)
     torch.manual_seed(seed)
     tables = fit_tables(rows, catalogue)
     # Inputs of one scale, or few steps would teach the network little about those of a small one.
     state, candidate = _moments(tables.state, tables.weight), _moments(tables.candidate, tables.weight * tables.sent)
-    tables = replace(
-        tables, state=(tables.state - state[0]) / state[1], candidate=(tables.candidate - candidate[0]) / candidate[1]
-    )
+    batches = Batches(tables, population, state, candidate, torch.device(device))
     network = _start(rows, population, catalogue, chosen).to(device)
     _start_at_base_rates(network, tables)
 
     split = split_customers(rows.customer, population, chosen.validation_share, chosen.members, generator)
-    training_rows, validation_rows, bootstrap = split.training, split.validation, split.bootstrap.to(device)
-    _train(network, tables, population, (training_rows, validation_rows), bootstrap, chosen, generator, progress)
+    _train(network, batches, split, chosen, generator, progress)
     every = torch.arange(len(rows))
     with torch.no_grad():
-        everything = torch.cat([_outputs(network, tables, population, part) for part in every.split(65_536)])
+        everything = torch.cat([batches.outputs(network, part).cpu() for part in every.split(ROWS_AT_ONCE)])
+    network = network.cpu()
     network.absorb(state, candidate)
-    calibration = fit_calibration(everything[validation_rows], validation_rows, everything, every, tables)
+    calibration = fit_calibration(everything[split.validation], split.validation, everything, every, tables)
     known = frozenset(head for head, name in OUTCOME_OF.items() if name in tables.outcome)
     return PropensityModel(network, calibration, known)
 
@@ -160,10 +191,8 @@ def _start(
 
 def _train(
     network: PropensityNetwork,
-    tables: FitTables,
-    population: Population,
-    rows: tuple[Tensor, Tensor],
-    bootstrap: Tensor,
+    batches: Batches,
+    split: Split,
     settings: ChosenSettings,
     generator: torch.Generator,
     progress: Callable[[int, float], None] | None,
@@ -172,32 +201,33 @@ def _train(
 
     Args:
         network: is changed.
-        tables, population: the log.
-        rows: for training and for validation.
-        bootstrap: weight of each customer in each member. Shape [N, k].
+        batches: the log.
+        split: rows for training and for validation, and what each customer weighs in each member.
         settings, generator, progress: see `fit_network`.
     """
-    training_rows, validation_rows = rows
+    training_rows = split.training
+    tables, on_gpu = batches.tables, batches.device.type == "cuda"
     optimizer = torch.optim.AdamW(
-        network.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay, foreach=True
-    )
+        network.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay,
+        fused=on_gpu or None, foreach=not on_gpu or None,
+    )  # fmt: skip
     # A small log needs small batches, or an epoch is too few steps to learn anything.
     batch_size = max(256, min(settings.batch_size, len(training_rows) // LEAST_BATCHES))
-    batches = -(-len(training_rows) // batch_size)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, settings.epochs * batches)
+    steps = -(-len(training_rows) // batch_size)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, settings.epochs * steps)
     best, best_weights, stale = float("inf"), network.state_dict(), 0
     for epoch in range(settings.epochs):
         network.train()
         for batch in training_rows[torch.randperm(len(training_rows), generator=generator)].split(batch_size):
             optimizer.zero_grad(set_to_none=True)
-            outputs = _outputs(network, tables, population, batch)
-            losses = _losses(outputs, tables, batch, bootstrap[tables.customers[batch]])
+            outputs = batches.outputs(network, batch)
+            losses = _losses(outputs, tables, batch, split.bootstrap[tables.customers[batch]])
             total = torch.stack(list(losses.values())).sum()
             total.backward()
             nn.utils.clip_grad_norm_(network.parameters(), 1.0)
             optimizer.step()
             schedule.step()
-        loss = validation_loss(network, tables, population, validation_rows)
+        loss = validation_loss(network, batches, split.validation)
         if not torch.isfinite(torch.tensor(loss)):
             raise CampaignError(f"propensity: the loss became {loss} in epoch {epoch + 1}; lower the learning rate.")
         if progress is not None:
@@ -215,28 +245,29 @@ def _train(
 
 def _moments(features: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
     """Weighted mean and standard deviation of columns; 0 and 1 of what does not vary. Shapes [F]."""
-    share = (weight.double() / weight.double().sum().clamp(min=1e-12)).unsqueeze(1)
-    mean = (share * features).sum(dim=0)
-    scale = (share * (features - mean).square()).sum(dim=0).sqrt()
+    total = weight.double().sum().clamp(min=1e-12)
+    first = torch.zeros(features.shape[1], dtype=torch.float64)
+    second = torch.zeros_like(first)
+    for rows, share in zip(features.split(ROWS_AT_ONCE), weight.split(ROWS_AT_ONCE), strict=True):
+        first += share.double() @ rows.double()
+        second += share.double() @ rows.double().square()
+    mean = first / total
+    scale = (second / total - mean.square()).clamp(min=0.0).sqrt()
     varies = scale > 1e-4
     return torch.where(varies, mean, 0.0).float(), torch.where(varies, scale, 1.0).float()
 
 
 @torch.no_grad()
-def validation_loss(network: PropensityNetwork, tables: FitTables, population: Population, rows: Tensor) -> float:
+def validation_loss(network: PropensityNetwork, batches: Batches, rows: Tensor) -> float:
     """Sum of the heads' losses on `rows`, averaged over members."""
     network.eval()
-    outputs = _outputs(network, tables, population, rows)
-    ones = torch.ones(len(rows), network.spec.members, device=outputs.device)
-    return float(torch.stack(list(_losses(outputs, tables, rows, ones).values())).sum())
-
-
-def _outputs(network: PropensityNetwork, tables: FitTables, population: Population, rows: Tensor) -> Tensor:
-    projected = network.project_customers(population.features[tables.customers[rows]])
-    outputs: Tensor = network(
-        projected, tables.state[rows], tables.contents[rows], tables.candidate[rows], tables.sent[rows], None
-    )
-    return outputs
+    total, weights = 0.0, 0.0
+    for part in rows.split(ROWS_AT_ONCE):
+        ones = torch.ones(len(part), network.spec.members)
+        losses = _losses(batches.outputs(network, part), batches.tables, part, ones)
+        weight = float(batches.tables.weight[part].sum())
+        total, weights = total + weight * float(torch.stack(list(losses.values())).sum()), weights + weight
+    return total / max(weights, 1e-12)
 
 
 def _losses(outputs: Tensor, tables: FitTables, rows: Tensor, bootstrap: Tensor) -> dict[str, Tensor]:
@@ -251,12 +282,13 @@ def _losses(outputs: Tensor, tables: FitTables, rows: Tensor, bootstrap: Tensor)
         bootstrap: weight of each row's customer in each member. Shape [B, k].
     """
     head = dict(zip(HEADS, outputs.unbind(dim=-1), strict=True))
-    outcome = {name: values[rows] for name, values in tables.outcome.items()}
-    known = {name: values[rows] for name, values in tables.known.items()}
-    weight = tables.weight[rows]
+    device = outputs.device
+    outcome = {name: values[rows].to(device) for name, values in tables.outcome.items()}
+    known = {name: values[rows].to(device) for name, values in tables.known.items()}
+    weight, bootstrap = tables.weight[rows].to(device), bootstrap.to(device)
     zero = torch.zeros_like(weight)
     bought = outcome.get("purchased", zero).unsqueeze(1)
-    sent = tables.sent[rows]
+    sent = tables.sent[rows].to(device)
     unit = LOSS_SCALE / (weight.unsqueeze(1) * bootstrap).sum().clamp(min=1.0)
     losses: dict[str, Tensor] = {}
 

@@ -27,6 +27,7 @@ def fit_model(
     settings: FitSettings,
     seed: int,
     progress: Callable[[int, float], None] | None = None,
+    device: torch.device | str = "cpu",
 ) -> PropensityModel:
     """Fits and calibrates a model of the family `settings.kind`; all see the same rows, weights and split.
 
@@ -36,11 +37,12 @@ def fit_model(
         settings: how.
         seed: the same seed gives the same model on the CPU.
         progress: called with epochs done and the validation loss, by a network alone.
+        device: where a network is trained; the other families use the CPU.
     Raises:
         CampaignError: where there is nothing to learn from.
     """
     if settings.kind == "network":
-        return fit_network(rows, population, catalogue, settings, seed, progress)
+        return fit_network(rows, population, catalogue, settings, seed, progress, device)
     log = log_rows(rows, population, catalogue)
     tables, inputs = log.tables, log.inputs
     generator = torch.Generator().manual_seed(seed)

@@ -101,7 +101,7 @@ def network_stage(study: Study, half: str) -> Stage:
         epochs = config.propensity.for_log(study.is_one_shot).epochs
         model = fit_model(
             rows, study.population, study.catalogue, config.propensity, config.seed * 10 + SEEDS[half],
-            lambda done, loss: progress.update(done, epochs, f"loss {loss:.4f}"),
+            lambda done, loss: progress.update(done, epochs, f"loss {loss:.4f}"), study.device,
         )  # fmt: skip
         save_model(model, folder)
         write_coefficients(study, model, folder)
@@ -111,6 +111,7 @@ def network_stage(study: Study, half: str) -> Stage:
         "half": half,
         "seed": config.seed,
         "objective": asdict(config.objective),
+        "device": study.device.type,
     }
     return study.runner.run(f"propensity/{half}", settings, (study.data,), work, show_as=f"propensity/{half}")
 

@@ -13,7 +13,7 @@ import torch
 from campaigns.audience import groups_of
 from campaigns.errors import CampaignError
 from campaigns.logs import write_log
-from propensity.fit import _held_out
+from propensity.split import split_customers
 from scripts.fit import fit
 from scripts.pipeline.context import JUDGE, TRAIN, Study
 from scripts.pipeline.fit_stage import fitting_rows, judging_rows
@@ -57,7 +57,9 @@ def test_customers_that_stop_the_training_come_in_whole_groups(tmp_path: Path) -
     rows, group = fitting_rows(s, TRAIN), s.population.group
     assert group is not None
     for seed in range(5):
-        held = _held_out(rows, s.population, 0.3, torch.Generator().manual_seed(seed))
+        split = split_customers(rows.customer, s.population, 0.3, 1, torch.Generator().manual_seed(seed))
+        held = torch.zeros(len(s.population), dtype=torch.bool)
+        held[rows.customer[split.validation]] = True
         mine = torch.from_numpy(s.halves[TRAIN])
         assert 0 < int(held[mine].sum()) < len(mine)
         assert not set(group[mine][held[mine]].tolist()) & set(group[mine][~held[mine]].tolist())
