@@ -38,6 +38,10 @@ BASE = ("purchase", "visit", "visit_bought", "unsubscribe", "value")
 """Outputs that a hold has too."""
 
 
+LIKINGS = 2
+"""Ways of liking a content that all heads share, so that rare purchases learn taste from frequent opens and clicks."""
+
+
 @dataclass(frozen=True)
 class NetworkSpec:
     """Sizes of a network.
@@ -156,8 +160,10 @@ class PropensityNetwork(nn.Module):
         self.base = Trunk((described, spec.state), *size, len(BASE), spec.dropout)
         self.response = Trunk((described, spec.state, spec.contents, spec.candidates), *size, len(HEADS), spec.dropout)
         # Not initialised by torch, which warns of tables without rows.
-        self.tastes = nn.utils.skip_init(nn.Linear, described, spec.tastes * len(HEADS), bias=False)
+        self.tastes = nn.utils.skip_init(nn.Linear, described, spec.tastes * LIKINGS, bias=False)
         self.kinds = nn.utils.skip_init(nn.Linear, spec.contents, spec.tastes, bias=False)
+        self.likings = nn.Linear(LIKINGS, len(HEADS), bias=False)
+        nn.init.normal_(self.likings.weight, std=0.5)
         if spec.tastes:
             nn.init.zeros_(self.tastes.weight)
             nn.init.normal_(self.kinds.weight, std=max(spec.contents, 1) ** -0.5)
@@ -194,11 +200,11 @@ class PropensityNetwork(nn.Module):
         return torch.cat(parts, dim=1)
 
     def _parts(self, projected: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """What `project_customers` put together; tastes of shape [N, R, H]."""
+        """What `project_customers` put together; tastes of shape [N, R, LIKINGS]."""
         width, heads = self.spec.width, len(HEADS)
-        sizes = [width + len(BASE), width + heads, self.spec.tastes * heads]
+        sizes = [width + len(BASE), width + heads, self.spec.tastes * LIKINGS]
         base, response, tastes = projected.split(sizes, dim=1)
-        return base, response, tastes.view(len(projected), self.spec.tastes, heads)
+        return base, response, tastes.view(len(projected), self.spec.tastes, LIKINGS)
 
     def absorb(self, state: tuple[Tensor, Tensor], candidate: tuple[Tensor, Tensor]) -> None:
         """Rewrites first layers that were trained on standardised features for the features as they are.
@@ -231,7 +237,7 @@ class PropensityNetwork(nn.Module):
         first = first + self.response.project(2, contents) + self.response.project(3, candidate)
         outputs: Tensor = self.response(first, member)
         if self.spec.tastes:
-            liking = (tastes * self.kinds(contents).unsqueeze(2)).sum(dim=1)  # [N, H]
+            liking = self.likings((tastes * self.kinds(contents).unsqueeze(2)).sum(dim=1))  # [N, H]
             outputs = outputs + (liking.unsqueeze(1) if member is None else liking)
         gate = sent.view(-1, *[1] * (outputs.dim() - 1)).to(outputs.dtype)
         columns = self.base_columns
@@ -256,7 +262,7 @@ class PropensityNetwork(nn.Module):
         first = first + self.response.project(2, contents) + self.response.project(3, candidates)
         outputs = self.response(first.flatten(0, 1), None).view(rows, count, self.spec.members, len(HEADS))
         if self.spec.tastes:
-            outputs = outputs + torch.einsum("kr,nrh->nkh", self.kinds(contents), tastes).unsqueeze(2)
+            outputs = outputs + self.likings(torch.einsum("kr,nrl->nkl", self.kinds(contents), tastes)).unsqueeze(2)
         outputs = torch.cat([torch.zeros_like(outputs[:, :1]), outputs], dim=1)
         columns = self.base_columns
         assert isinstance(columns, Tensor)

@@ -49,8 +49,9 @@ class Fitted:
 
     def liking(self, customer: np.ndarray, features: np.ndarray) -> np.ndarray:
         """What the product of the customer's and a content's attributes adds to every head."""
-        tastes = (self.weights["tastes.weight"] @ customer).reshape(-1, len(HEADS))
-        added: np.ndarray = (self.weights["kinds.weight"] @ features) @ tastes
+        mixed = self.weights["likings.weight"]
+        tastes = (self.weights["tastes.weight"] @ customer).reshape(-1, mixed.shape[1])
+        added: np.ndarray = mixed @ ((self.weights["kinds.weight"] @ features) @ tastes)
         return added
 
     def chance(self, head: str, logit: float) -> float:

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from propensity.fit_settings import FitSettings
-from propensity.network import HEADS, NetworkSpec, PropensityNetwork
+from propensity.network import LIKINGS, NetworkSpec, PropensityNetwork
 from propensity.number_embedding import UNITS, NumberEmbedding, number_columns
 
 SPEC = NetworkSpec(customers=5, state=7, contents=3, candidates=4, members=3, width=8, numbers=2, bins=6, tastes=2)
@@ -73,8 +73,9 @@ def test_who_likes_what_is_a_product_that_a_hold_does_not_see() -> None:
     args = (state, contents, candidate, sent, torch.zeros(40, dtype=torch.int64))
     added = made(made.project_customers(people), *args) - plain(plain.project_customers(people), *args)
     described = made.embedding(people)
-    tastes = (described @ made.tastes.weight.T).view(40, SPEC.tastes, len(HEADS))
-    wanted = torch.einsum("nr,nrh->nh", contents @ made.kinds.weight.T, tastes) * sent.unsqueeze(1)
+    tastes = (described @ made.tastes.weight.T).view(40, SPEC.tastes, LIKINGS)
+    liked = torch.einsum("nr,nrl->nl", contents @ made.kinds.weight.T, tastes)
+    wanted = (liked @ made.likings.weight.T) * sent.unsqueeze(1)
     torch.testing.assert_close(added, wanted, rtol=1e-4, atol=1e-4)
 
 
