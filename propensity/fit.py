@@ -319,27 +319,34 @@ def _losses(outputs: Tensor, tables: FitTables, rows: Tensor, bootstrap: Tensor)
 
 
 def _start_at_base_rates(network: PropensityNetwork, tables: FitTables) -> None:
-    """Sets the heads' biases to the log's base rates, so that training starts where a constant model ends."""
+    """Sets the heads' biases to the log's base rates, of holds and of sends apart, so that training starts where a
+    constant model ends: what never happens on a hold need not be learned from a hundred thousand of them.
+    """
+    hold = ~tables.sent
     with torch.no_grad():
         for head, column in OUTCOME_OF.items():
             if column not in tables.outcome:
                 continue
             used = tables.weight * tables.known[column]
-            if head in {"open", "click"}:
-                used = used * tables.sent
             if head == "click" and "opened" in tables.outcome:
                 used = used * (tables.outcome["opened"] > 0)
-            rate = float((used * tables.outcome[column]).sum() / used.sum().clamp(min=1.0))
-            logit = float(torch.logit(torch.tensor(min(max(rate, 1e-6), 1 - 1e-6))))
-            _set_bias(network, head, logit)
+            outcome = tables.outcome[column]
+            sent_logit = _base_logit(used * tables.sent, outcome)
+            if head not in BASE:
+                network.response.head_shift[:, HEADS.index(head)] = sent_logit
+                continue
+            there = bool((used * hold).any()), bool((used * tables.sent).any())
+            hold_logit = _base_logit(used * hold, outcome) if there[0] else sent_logit
+            network.base.head_shift[:, BASE.index(head)] = hold_logit
+            network.response.head_shift[:, HEADS.index(head)] = sent_logit - hold_logit if there[1] else 0.0
         if "value" in tables.outcome and "purchased" in tables.outcome:
             spent = tables.outcome["value"][(tables.outcome["purchased"] > 0) & tables.known["value"]]
             if len(spent):
-                _set_bias(network, "value", float(spent.mean()) / tables.value_unit)
+                network.base.head_shift[:, BASE.index("value")] = float(spent.mean()) / tables.value_unit
 
 
-def _set_bias(network: PropensityNetwork, head: str, value: float) -> None:
-    if head in BASE:
-        network.base.head_shift[:, BASE.index(head)] = value
-    else:
-        network.response.head_shift[:, HEADS.index(head)] = value
+def _base_logit(weight: Tensor, outcome: Tensor) -> float:
+    """Logit of the weighted rate, as if half an event and half a non-event had been seen besides."""
+    total = float(weight.sum())
+    rate = (float((weight * outcome).sum()) + 0.5) / (total + 1.0)
+    return float(torch.logit(torch.tensor(rate, dtype=torch.float64)))
