@@ -20,7 +20,7 @@ from propensity.fit_model import fit_model
 from propensity.fit_settings import FitSettings
 from propensity.model import PropensityModel
 
-CUSTOMERS, SLOTS = 3000, 6
+CUSTOMERS, SLOTS = 6000, 6
 TELLING, NOISE = {"income", "age", "region"}, {"shoe_size", "colour"}
 SENT = 0.5
 """Probability of a send in every slot, half of either content; logged."""
