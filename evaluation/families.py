@@ -18,7 +18,6 @@ from propensity.baselines import constant_chances, linear_chances, log_losses
 from propensity.head_rows import HeadRows, Inputs, LogRows, log_rows
 from propensity.metrics import calibration_slope
 from propensity.model import CALIBRATED, OUTCOME_OF
-from propensity.response import Response
 from propensity.response_model import ResponseModel
 from propensity.split import Split
 
@@ -135,15 +134,5 @@ def _responses(model: ResponseModel, inputs: Inputs) -> dict[str, Tensor]:
             inputs.people[inputs.customers[rows]], inputs.state[rows], inputs.contents[rows], inputs.candidate[rows],
             inputs.sent[rows],
         )  # fmt: skip
-        parts.append(_by_head(response))
+        parts.append(response.by_head())
     return {head: torch.cat([part[head] for part in parts]) for head in CALIBRATED}
-
-
-def _by_head(response: Response) -> dict[str, Tensor]:
-    return {
-        "purchase": response.purchase,
-        "visit": response.visited,
-        "unsubscribe": response.unsubscribe,
-        "open": response.opened,
-        "click": response.clicked / response.opened.clamp(min=1e-9),
-    }

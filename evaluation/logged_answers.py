@@ -134,7 +134,7 @@ def collect_answers(
             "trial": trial.numpy(),
         }
         for name in names:
-            expected_idle, expected_sent = (_expected(r, name).double().numpy() for r in (idle, tried))
+            expected_idle, expected_sent = (r.expected(name).double().numpy() for r in (idle, tried))
             entry |= {
                 f"observed.{name}": grid.outcomes[name][rows, column].astype(np.float64),
                 f"idle.{name}": expected_idle,
@@ -184,9 +184,3 @@ def _answers(
     nothing = torch.zeros(len(index), dtype=torch.bool)
     idle = model.respond(people, state, contents, candidate, nothing)
     return idle, model.respond(people, state, contents, candidate, ~nothing)
-
-
-def _expected(response: Response, name: str) -> Tensor:
-    names = {"purchased": "purchase", "value": "expected_value", "unsubscribed": "unsubscribe"}
-    expected: Tensor = getattr(response, names.get(name, name))
-    return expected

@@ -11,20 +11,17 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
-import torch
+from torch import Tensor
 
 from campaigns.history import HOLD
 from campaigns.objective import Objective
+from campaigns.observation import Observation
 from envs.world import World
-from evaluation.rollout import Decides
-from policies.chooser import sample
+from evaluation.rollout import Decides, rollout
 from propensity.model import PropensityModel
 
 NAMES = {"opens": "opened", "clicks": "clicked", "purchases": "purchased", "opt-outs": "unsubscribed", "value": "value"}
 """What is compared, and the outcome that it counts."""
-
-PREDICTED = {"opened": "opened", "clicked": "clicked", "purchased": "purchase", "unsubscribed": "unsubscribe",
-             "value": "expected_value"}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -47,7 +44,6 @@ class PathCheck:
         return asdict(self)
 
 
-@torch.no_grad()
 def own_path(
     world: World[Any],
     policy: Decides,
@@ -73,30 +69,22 @@ def own_path(
         slots: another horizon than the objective's.
         progress: called after every slot with the number of slots done.
     """
-    horizon = objective.horizon_days * world.clock.slots_per_day if slots is None else slots
-    generator = torch.Generator().manual_seed(seed)
-    pool = getattr(world, "pool", None)
-    state = world.begin(torch.arange(customers) % (customers if pool is None else len(pool)), generator)
-    people = world.population_of(state).features
-    projected = model.project_customers(people)
-    sums = torch.zeros(2, len(NAMES), dtype=torch.float64)
-    for slot in range(horizon):
-        noise = torch.rand(customers, 1 + world.noise_columns, generator=generator)
-        seen = world.observe(state)
-        decision = sample(policy.probabilities_of(seen), noise[:, 0])
+    predicted = dict.fromkeys(NAMES.values(), 0.0)
+
+    def ask(seen: Observation, decision: Tensor) -> None:
         content = (decision - 1).clamp(min=0)
-        sent = decision > HOLD
         response = model.respond(
-            people, seen.state, world.catalogue.features[content], seen.candidate(content), sent, projected=projected
-        )
-        state, outcome = world.step(state, decision, noise[:, 1:], seen)
-        for column, name in enumerate(NAMES.values()):
-            sums[0, column] += getattr(outcome, f"expected_{name}").double().sum()
-            sums[1, column] += getattr(response, PREDICTED[name]).double().sum()
-        if progress is not None:
-            progress(slot + 1)
-    sums /= customers
+            seen.population.features, seen.state, seen.catalogue.features[content], seen.candidate(content),
+            decision > HOLD,
+        )  # fmt: skip
+        for outcome in predicted:
+            predicted[outcome] += float(response.expected(outcome).double().sum())
+
+    true = rollout(world, policy, objective, customers, seed, slots, progress, watch=ask).expected
     return [
-        PathCheck(name, float(true), float(predicted), float(predicted / true) if true else float("nan"))
-        for name, true, predicted in zip(NAMES, *sums, strict=True)
-    ]
+        PathCheck(
+            name, true[outcome] / customers, predicted[outcome] / customers,
+            predicted[outcome] / true[outcome] if true[outcome] else float("nan"),
+        )
+        for name, outcome in NAMES.items()
+    ]  # fmt: skip

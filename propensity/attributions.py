@@ -135,7 +135,6 @@ def _question(
     answer: str,
 ) -> Callable[[Tensor], Tensor]:
     """An answer as a function of the customers' encoded columns [N, Fu] alone; returns shape [N]."""
-    head = "purchase" if outcome == "purchased" else "visited"
 
     def respond(customers: Tensor, moment: int, content: int) -> Response:
         """Of one decision for all; content -1 is a hold."""
@@ -152,11 +151,11 @@ def _question(
         total = customers.new_zeros(len(customers))
         for moment, content in situations:
             if answer != "unsubscribed":
-                held = getattr(respond(customers, moment, -1), head)
+                held = respond(customers, moment, -1).expected(outcome)
                 total = total + (held if answer == "outcome" else -held)
             if answer != "outcome":
                 response = respond(customers, moment, content)
-                total = total + (response.unsubscribe if answer == "unsubscribed" else getattr(response, head))
+                total = total + response.expected("unsubscribed" if answer == "unsubscribed" else outcome)
         return total / len(situations)
 
     return ask
@@ -231,10 +230,8 @@ def _losses(
     sent = rows.decision > HOLD
     attributes = catalogue.features[(rows.decision - 1).clamp(min=0)] * sent.unsqueeze(1)
     response = model.respond(features[rows.customer], rows.state, attributes, rows.candidate, sent)
-    said = {outcome: response.purchase if outcome == "purchased" else response.visited,
-            "unsubscribed": response.unsubscribe}  # fmt: skip
     losses = {}
-    for name, chance in said.items():
+    for name in (outcome, "unsubscribed"):
         if name not in rows.outcomes:
             continue
         happened = rows.outcomes[name].double()
@@ -242,7 +239,7 @@ def _losses(
         weight = rows.weight[used].double()
         if not used.any() or not 0 < float(happened[used].mean()) < 1:
             continue
-        bounded = chance[used].double().clamp(1e-7, 1 - 1e-7)
+        bounded = response.expected(name)[used].double().clamp(1e-7, 1 - 1e-7)
         loss = torch.nn.functional.binary_cross_entropy(bounded, happened[used], weight, reduction="sum")
         losses[name] = float(loss / weight.sum())
     return losses

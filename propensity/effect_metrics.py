@@ -11,7 +11,6 @@ from torch import Tensor
 from campaigns.audience import Catalogue, Population
 from campaigns.trials import Trials
 from propensity.effects import LEAST_CUSTOMERS, EffectSample, average_effect, effect_figures, effect_slope
-from propensity.response import Response
 from propensity.response_model import ResponseModel
 
 OUTCOMES = ("purchased", "visited", "unsubscribed", "value")
@@ -116,18 +115,9 @@ def _predict(
             gate = torch.full((len(rows), 1), float(send))
             sent = torch.full((len(rows),), send)
             answer = model.respond(customers, trials.state[rows], contents * gate, candidate * gate, sent)
-            answers.append(_expected(answer))
+            answers.append({name: answer.expected(name) for name in OUTCOMES})
     held, sent_too = (
         {name: torch.cat([answer[name] for answer in answers]).double().numpy() for name in OUTCOMES}
         for answers in (parts[False], parts[True])
     )
     return held, sent_too
-
-
-def _expected(response: Response) -> dict[str, Tensor]:
-    return {
-        "purchased": response.purchase,
-        "visited": response.visited,
-        "unsubscribed": response.unsubscribe,
-        "value": response.expected_value,
-    }

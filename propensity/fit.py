@@ -335,10 +335,10 @@ def _start_at_base_rates(network: PropensityNetwork, tables: FitTables) -> None:
             if head not in BASE:
                 network.response.head_shift[:, HEADS.index(head)] = sent_logit
                 continue
-            there = bool((used * hold).any()), bool((used * tables.sent).any())
-            hold_logit = _base_logit(used * hold, outcome) if there[0] else sent_logit
+            hold_logit = _base_logit(used * hold, outcome) if (used * hold).any() else sent_logit
             network.base.head_shift[:, BASE.index(head)] = hold_logit
-            network.response.head_shift[:, HEADS.index(head)] = sent_logit - hold_logit if there[1] else 0.0
+            if (used * tables.sent).any():
+                network.response.head_shift[:, HEADS.index(head)] = sent_logit - hold_logit
         if "value" in tables.outcome and "purchased" in tables.outcome:
             spent = tables.outcome["value"][(tables.outcome["purchased"] > 0) & tables.known["value"]]
             if len(spent):

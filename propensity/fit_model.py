@@ -10,7 +10,7 @@ from torch import Tensor
 from campaigns.audience import Catalogue, Population
 from campaigns.replay import DecisionRows
 from propensity.calibration import fit_calibration
-from propensity.fit import fit_network
+from propensity.fit import ROWS_AT_ONCE, fit_network
 from propensity.fit_settings import FitSettings
 from propensity.gbdt import fit_gbdt_heads
 from propensity.head_rows import Inputs, log_rows
@@ -57,7 +57,7 @@ def fit_model(
         predictor = fit_gbdt_heads(inputs, split, log.head, settings.gbdt, settings.members, seed)
 
     every = torch.arange(len(rows))
-    everything = torch.cat([_outputs(predictor, inputs, part) for part in every.split(65_536)])
+    everything = torch.cat([_outputs(predictor, inputs, part) for part in every.split(ROWS_AT_ONCE)])
     calibration = fit_calibration(everything[split.validation], split.validation, everything, every, tables)
     known = frozenset(head for head, name in OUTCOME_OF.items() if name in tables.outcome)
     return PropensityModel(predictor, calibration, known)

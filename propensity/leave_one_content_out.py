@@ -152,13 +152,12 @@ def judge(
     response = model.respond(
         population.features[held_out.customer], held_out.state, attributes, held_out.candidate, sent
     )
-    chances = {"opened": response.opened, "clicked": response.clicked, "purchased": response.purchase}
     others = known.decision > HOLD
     observed, predicted, constant = {}, {}, {}
     for name in OUTCOMES:
         if name in held_out.outcomes and not held_out.outcomes[name].isnan().any():
             observed[name] = held_out.outcomes[name].double().numpy()
-            predicted[name] = chances[name].double().numpy()
+            predicted[name] = response.expected(name).double().numpy()
             constant[name] = float(known.outcomes[name][others].nanmean())
     return LeftOut(content, model, catalogue, held_out.customer.numpy(), observed, predicted, constant)
 

@@ -44,13 +44,7 @@ def propensity_metrics(
     sent = (listed.decision > HOLD).numpy()
     weight, customer = listed.weight.double().numpy(), population.units[listed.customer].numpy()
     groups = row_groups(listed, catalogue, users)
-    predicted = {
-        "purchase": response.purchase,
-        "visit": response.visited,
-        "unsubscribe": response.unsubscribe,
-        "open": response.opened,
-        "click": response.clicked / response.opened.clamp(min=1e-9),
-    }
+    predicted = response.by_head()
     heads = {}
     for head, outcome in OUTCOME_OF.items():
         if outcome not in listed.outcomes:

@@ -90,12 +90,11 @@ def customer_sums(
     response = model.respond(customer, state, attributes, rows.candidate, sent)
     nothing = torch.zeros_like(attributes[sent]), torch.zeros_like(rows.candidate[sent])
     held = model.respond(customer[sent], state[sent], *nothing, ~sent[sent])
-    name = "purchase" if outcome == "purchased" else "visited"
     weight, was_sent = rows.weight.double().numpy(), sent.double().numpy()
     happened = _known(rows, outcome)
     known = ~np.isnan(happened)
     counted = weight * known
-    predicted = getattr(response, name).double().numpy()
+    predicted = response.expected(outcome).double().numpy()
     opened, left = _known(rows, "opened"), _known(rows, "unsubscribed")
     labelled = was_sent * ~np.isnan(left)
     seen = was_sent * ~np.isnan(opened)
@@ -105,7 +104,7 @@ def customer_sums(
     free = known & (logged > 0) & (logged < 1) & grid.eligible[place, column]
     odds = np.where(free, (1 - logged) / np.where(free, logged, 1.0), 0.0) * weight * (1 - was_sent)
     effect = np.zeros(len(rows))
-    effect[sent.numpy()] = predicted[sent.numpy()] - getattr(held, name).double().numpy()
+    effect[sent.numpy()] = predicted[sent.numpy()] - held.expected(outcome).double().numpy()
     treated = was_sent * (free if free.any() else known)
     one_shot = grid.slots == 1
     columns = {

@@ -179,7 +179,7 @@ def answers(
             parts.setdefault(f"{head}, effect", []).append(odds[:, 1:] - odds[:, :1])
         parts.setdefault("open", []).append(_log_odds(response.opened[:, 1:]))
         parts.setdefault("opt-out", []).append(_log_odds(response.unsubscribe[:, 1:]).mean(dim=1, keepdim=True))
-        chance = response.purchase if outcome == "purchased" else response.visited
+        chance = response.expected(outcome)
         effects.append(chance[:, 1:] - chance[:, :1])
     names, blocks = [], []
     for name, asked in parts.items():

@@ -71,6 +71,23 @@ class Response:
         """E[value]."""
         return self.purchase * self.value_if_bought
 
+    def expected(self, outcome: str) -> Tensor:
+        """What is expected of an outcome of the log, by the log's name; `revenue` is answered with the value."""
+        names = {"purchased": "purchase", "unsubscribed": "unsubscribe", "value": "expected_value",
+                 "revenue": "expected_value"}  # fmt: skip
+        answer: Tensor = getattr(self, names.get(outcome, outcome))
+        return answer
+
+    def by_head(self) -> dict[str, Tensor]:
+        """The probability that each head is judged by: of a click given an open, the others whatever else happens."""
+        return {
+            "purchase": self.purchase,
+            "visit": self.visited,
+            "unsubscribe": self.unsubscribe,
+            "open": self.opened,
+            "click": self.clicked / self.opened.clamp(min=1e-9),
+        }
+
 
 @dataclass(frozen=True)
 class Drawn:

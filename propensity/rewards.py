@@ -7,7 +7,6 @@ from torch import Tensor
 
 from campaigns.objective import Objective, reward
 from campaigns.observation import Observation
-from propensity.response import Response
 from propensity.response_model import ResponseModel
 
 ROWS_AT_ONCE = 4096
@@ -34,11 +33,5 @@ def expected_rewards(model: ResponseModel, observation: Observation, objective: 
         response = model.respond_all(
             projected[rows], observation.state[rows], catalogue.features, observation.candidates[rows]
         )
-        parts.append(reward(objective, _earned(response, objective.outcome), cost, response.unsubscribe))
+        parts.append(reward(objective, response.expected(objective.outcome), cost, response.unsubscribe))
     return torch.cat(parts)
-
-
-def _earned(response: Response, outcome: str) -> Tensor:
-    names = {"purchased": "purchase", "value": "expected_value", "revenue": "expected_value"}
-    earned: Tensor = getattr(response, names.get(outcome, outcome))
-    return earned
