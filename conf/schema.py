@@ -51,6 +51,7 @@ class MarketConfig:
     """The learned market and its gate."""
 
     source: str = "learned"
+    judge_kind: str | None = None
     pessimism: float = 0.0
     support: float = 0.975
     gate: str = "strict"

@@ -1,4 +1,4 @@
-"""All families of models beside the one that the market is made of."""
+"""The families of models: those of which the markets are made, and all beside."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def families_section(evidence: Evidence) -> Section:
             rows.append(
                 {
                     "outcome": words.head_name(str(outcome)) if not place else "",
-                    "family": NAMES.get(str(family), str(family)),
+                    "family": _name(str(family)),
                     "market": family == market,
                     "cells": _cells(entry, number(dig(families, market, "log_loss"))),
                 }
@@ -39,6 +39,23 @@ def families_section(evidence: Evidence) -> Section:
     if not rows:
         return {"why_not": evidence.missing.get("families", "propensity/families.json lists no outcomes")}
     return {"why_not": "", "rows": rows, "note": words.sentence(text_of(content.get("note")))}
+
+
+def worlds_words(summary: Mapping[str, Any]) -> str:
+    """Of which families of models the markets are made; empty where the run does not say."""
+    training, judging = (text_of(dig(summary, "market", "families", place)) for place in ("training", "judging"))
+    if not training or not judging:
+        return ""
+    if training == judging:
+        return f"Both markets are made of models of one family ({_name(training)})."
+    return (
+        f"The two markets are made of models of different families: {_name(training)} where policies learned, "
+        f"{_name(judging)} where they are judged, so that faults of one family alone come to light."
+    )
+
+
+def _name(family: str) -> str:
+    return NAMES.get(family, family)
 
 
 def _cells(entry: object, of_market: float | None) -> list[str]:

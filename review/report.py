@@ -30,7 +30,7 @@ from review.evidence import (
     read_evidence,
     text_of,
 )
-from review.families import families_section
+from review.families import families_section, worlds_words
 from review.gate import gate_section
 from review.grounds import again_section, network_section
 from review.profiles import profiles_section
@@ -89,6 +89,7 @@ def _page(evidence: Evidence) -> dict[str, Any]:
         "unit": words.unit(summary),
         "horizon": words.horizon(summary, not sequential),
         "worth": worth_section(evidence, candidates, chosen, digits, sequential),
+        "made_of": worlds_words(summary),
         "behaviour": _behaviour(evidence, chosen, does, sequential),
         "guardrails": _guardrails(evidence, chosen, does),
         "who": profiles_section(evidence),

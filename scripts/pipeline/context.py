@@ -28,6 +28,7 @@ from campaigns.text import TEXTS
 from conf.schema import AGENTS, GATES, SOURCES, SPLITS, RunConfig
 from policies.chooser import Chooser
 from policies.policy import MODES, Policy
+from propensity.fit_settings import check_kind
 from propensity.kinds import restore_model
 from propensity.model import PropensityModel
 from scripts.pipeline.stage import Stage, StageRunner, write_json
@@ -82,6 +83,16 @@ class Study:
     def can_decide(self) -> bool:
         """Whether a policy can be learned: there are sends, and holds too unless each customer is decided on once."""
         return self.config.data.source not in FIT_ONLY and self.has_sends and (self.has_holds or self.is_one_shot)
+
+    @property
+    def has_market(self) -> bool:
+        """Whether there are worlds to learn and to judge in: not where each customer is decided on once."""
+        return self.can_decide and not self.is_one_shot
+
+    def family(self, half: str) -> str:
+        """The family of models that is fitted to a half of the customers, or to all."""
+        kind = self.config.market.judge_kind
+        return kind if half == JUDGE and kind is not None and self.has_market else self.config.propensity.kind
 
     @cached_property
     def halves(self) -> dict[str, np.ndarray]:
@@ -181,6 +192,8 @@ def check_config(config: RunConfig, policies: bool = True) -> None:
     for setting, (value, allowed) in choices.items():
         if value not in allowed:
             raise CampaignError(f"{setting}={value}: must be one of {', '.join(allowed)}.")
+    if config.market.judge_kind is not None:
+        check_kind("market.judge_kind", config.market.judge_kind)
     if policies and config.data.source in FIT_ONLY:
         source = config.data.source
         raise CampaignError(

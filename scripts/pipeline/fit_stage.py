@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -93,21 +93,23 @@ def _late(study: Study) -> int:
 
 
 def network_stage(study: Study, half: str) -> Stage:
-    """Fits a model of the configured family to one half of the customers, to `all`, or to the `early` slots."""
+    """Fits a model to one half of the customers, to `all`, or to the `early` slots; the judging half's may be of a
+    family of its own (`market.judge_kind`)."""
     config = study.config
+    fit = replace(config.propensity, kind=study.family(half))
 
     def work(folder: Path, progress: StageProgress) -> None:
         rows = fitting_rows(study, half)
-        epochs = config.propensity.for_log(study.is_one_shot).epochs
+        epochs = fit.for_log(study.is_one_shot).epochs
         model = fit_model(
-            rows, study.population, study.catalogue, config.propensity, config.seed * 10 + SEEDS[half],
+            rows, study.population, study.catalogue, fit, config.seed * 10 + SEEDS[half],
             lambda done, loss: progress.update(done, epochs, f"loss {loss:.4f}"), study.device,
         )  # fmt: skip
         save_model(model, folder)
         write_coefficients(study, model, folder)
 
     settings = {
-        "fit": asdict(config.propensity),
+        "fit": asdict(fit),
         "half": half,
         "seed": config.seed,
         "objective": asdict(config.objective),

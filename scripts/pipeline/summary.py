@@ -9,7 +9,7 @@ import numpy as np
 from evaluation.intervals import Interval, mean_interval
 from evaluation.segments import behaviour_by_segment
 from scripts.pipeline.agent_stage import RULE
-from scripts.pipeline.context import JUDGE, Study
+from scripts.pipeline.context import JUDGE, TRAIN, Study
 from scripts.pipeline.judge_stage import INCUMBENT
 from scripts.pipeline.stage import without_nan
 
@@ -29,7 +29,7 @@ def choose(study: Study, worlds: Worlds, estimates: dict[str, Any], refused: boo
     """The policy to recommend (`chosen`), whether it is recommended, and the `reason` in words."""
     if refused:
         return _choice(INCUMBENT, False, "The market gate refused; no agent was trained.")
-    return _choose_by_log(estimates) if study.is_one_shot else _choose_by_world(worlds)
+    return _choose_by_log(estimates) if study.is_one_shot else _choose_by_world(worlds, families_of(study))
 
 
 def _choose_by_log(estimates: dict[str, Any]) -> dict[str, Any]:
@@ -47,7 +47,7 @@ def _choose_by_log(estimates: dict[str, Any]) -> dict[str, Any]:
     return _choice(best, True, reason + (f" It cannot be told from {', '.join(equals)}." if equals else ""))
 
 
-def _choose_by_world(worlds: Worlds) -> dict[str, Any]:
+def _choose_by_world(worlds: Worlds, families: dict[str, str]) -> dict[str, Any]:
     """On a sequential log: the best in the judging world among customers kept for choosing; recommended where its
     paired gain over the incumbent is above zero among the customers kept for reporting."""
     base = worlds[INCUMBENT]["judged"]["value"]
@@ -59,9 +59,10 @@ def _choose_by_world(worlds: Worlds) -> dict[str, Any]:
     if gain.low <= 0:
         reason = f"{best} earned most in the judging world, but its gain over the incumbent may be nothing."
         return _choice(best, False, reason)
+    other = "" if families["judging"] == families["training"] else f", made of another family ({families['judging']})"
     reason = (
-        f"{best} earned most in a simulated market of customers that it had never met: {gain.value:+.2f} a customer "
-        f"over the incumbent (95 % interval {gain.low:+.2f} to {gain.high:+.2f})."
+        f"{best} earned most in a simulated market of customers that it had never met{other}: "
+        f"{gain.value:+.2f} a customer over the incumbent (95 % interval {gain.low:+.2f} to {gain.high:+.2f})."
     )
     return _choice(best, True, reason)
 
@@ -94,13 +95,20 @@ def summarise(
             "action_prob": "fitted" if estimates["fitted"] else "logged",
         },
         "propensity": {outcome: _head(outcome, head, metrics) for outcome, head in metrics["heads"].items()},
-        "market": None if gate is None else {"gate": gate["verdict"], "replay": _replay(gate)},
+        "market": None
+        if gate is None
+        else {"gate": gate["verdict"], "families": families_of(study), "replay": _replay(gate)},
         "policies": [_policy(study, name, worlds, estimates) for name in names],
         "arms": estimates["arms"],
         **choice,
     }
     rounded: dict[str, Any] = without_nan(_rounded(summary))
     return rounded
+
+
+def families_of(study: Study) -> dict[str, str]:
+    """Families of models of which the training world and the judging world are made."""
+    return {"training": study.family(TRAIN), "judging": study.family(JUDGE)}
 
 
 def _head(outcome: str, head: dict[str, Any], metrics: dict[str, Any]) -> dict[str, Any]:
@@ -224,7 +232,7 @@ def behaviour_of(
                 users, part["sends"], part["opted_out"], part["contents"], study.catalogue.ids, weeks
             ),
         }
-    return {"policies": policies, "where": "the judging world", "customers": customers}
+    return {"policies": policies, "where": f"the judging world ({study.family(JUDGE)})", "customers": customers}
 
 
 def _rounded(content: Any) -> Any:

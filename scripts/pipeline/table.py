@@ -44,9 +44,11 @@ def print_values(summary: dict[str, Any]) -> None:
         table.add_row(policy["name"], policy["kind"], *cells, style=style)
     console.print(table)
     if sequential:
+        families = summary["market"]["families"]
         console.print(
-            "market: the world that it learned in; judged: a world of other customers; truth: the reference market "
-            "itself, where there is one; gap: share of the gain over the incumbent that is lost from market to judged.",
+            f"market: the world that it learned in ({families['training']}); judged: a world of other customers "
+            f"({families['judging']}); truth: the reference market itself, where there is one; gap: share of the "
+            "gain over the incumbent that is lost from market to judged.",
             style="dim",
         )
         console.print(f"Market gate: {summary['market']['gate']}.")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from review import words
 from review.evidence import Evidence
-from review.families import families_section
+from review.families import families_section, worlds_words
 from tests.review.run_folders import families
 
 
@@ -25,3 +25,13 @@ def test_a_run_without_the_table_says_so() -> None:
     assert missing == {"why_not": "the run folder has no propensity/families.json"}
     damaged = families_section(Evidence({"families": {"heads": {"purchased": 3}}}, {}, None))
     assert "lists no outcomes" in damaged["why_not"]
+
+
+def test_the_families_of_both_markets_are_named_where_the_run_says_them() -> None:
+    def said(training: str, judging: str) -> str:
+        return worlds_words({"market": {"families": {"training": training, "judging": judging}}})
+
+    assert said("network", "network") == "Both markets are made of models of one family (network)."
+    assert "network where policies learned, logistic regression where they are judged" in said("network", "logistic")
+    assert worlds_words({"market": {"gate": "pass"}}) == ""
+    assert worlds_words({"market": None}) == ""

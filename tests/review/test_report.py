@@ -71,6 +71,12 @@ def test_the_exploitation_gap_is_shown_and_a_large_one_asks_for_caution(page: Pa
     assert "look at the market gate, the exploitation gap" in page.text
 
 
+def test_the_judging_markets_family_stands_where_its_figures_do(page: Page) -> None:
+    worth, gap = page.text.index("What is it worth?"), page.text.index("Was it fooled by its own market?")
+    for place in (worth, gap):
+        assert "network where policies learned, boosted trees (LightGBM) where" in page.text[place : place + 1500]
+
+
 def test_a_refused_estimate_gives_its_reason_and_no_number(page: Page) -> None:
     row = page.text[page.text.index("PPO agent DR") :][:160]
     assert row.startswith("PPO agent DR - - cannot tell - 1.5 %")
