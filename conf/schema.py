@@ -101,6 +101,7 @@ class RunConfig:
     panel: list[str] | None = None
     seed: int = 0
     device: str = "auto"
+    processes: int = 2
     cache_dir: str = ".cache"
     run: str | None = None
     previous: str | None = None

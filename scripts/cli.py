@@ -114,6 +114,7 @@ def check_ranges(config: Any) -> None:
     from campaigns.ranges import check_range
 
     check_range("seed", config.seed, at_least=0, at_most=2**31 - 1)
+    check_range("processes", config.processes, at_least=1, at_most=2)
     check_range("market.pessimism", config.market.pessimism, at_least=0)
     check_range("market.margin", config.market.margin, above=0, below=1)
     check_range("market.judge_customers", config.market.judge_customers, at_least=1, unit="customers")

@@ -23,7 +23,7 @@ from campaigns.history import ABSENT, HOLD
 from campaigns.logging_policy import LoggingPolicyModel
 from campaigns.logs import CampaignLog, LogSettings, read_log
 from campaigns.objective import Objective
-from campaigns.replay import BINARY_OUTCOMES
+from campaigns.replay import BINARY_OUTCOMES, DecisionRows, decision_rows
 from campaigns.text import TEXTS
 from conf.schema import AGENTS, GATES, SOURCES, SPLITS, RunConfig
 from policies.chooser import Chooser
@@ -63,6 +63,15 @@ class Study:
     def grid(self) -> DecisionGrid:
         """The log on the decision grid."""
         return make_grid(self.log)
+
+    @cached_property
+    def rows(self) -> DecisionRows:
+        """The log's labelled decisions with the states in which they were taken; kept, since every fit reads them.
+
+        Where each customer is decided on once, holds are no more frequent than people, and all of them are kept.
+        """
+        share = 1.0 if self.is_one_shot else self.config.propensity.hold_share
+        return decision_rows(self.grid, self.population, self.catalogue, self.log.clock, share, self.config.seed)
 
     @cached_property
     def is_one_shot(self) -> bool:

@@ -11,7 +11,7 @@ from evaluation.families import compare_families
 from propensity.fit_model import fit_model
 from propensity.split import split_customers
 from scripts.pipeline.context import Study, load_model
-from scripts.pipeline.fit_stage import SEEDS, fitting_rows, judging_rows, rows_of, write_coefficients
+from scripts.pipeline.fit_stage import SEEDS, fitting_rows, judging_rows, write_coefficients
 from scripts.pipeline.progress import StageProgress
 from scripts.pipeline.stage import Stage, write_json
 
@@ -31,8 +31,7 @@ def families_stage(study: Study, fitted: Stage, half: str) -> Stage:
 
     def work(folder: Path, progress: StageProgress) -> None:
         settings, seed = config.propensity, config.seed * 10 + SEEDS[half]
-        rows = rows_of(study)
-        train, judge = fitting_rows(study, half, rows), judging_rows(study, rows)
+        train, judge = fitting_rows(study, half), judging_rows(study)
         models = {settings.kind: load_model(fitted.folder)}
         for done, kind in enumerate(BESIDE):
             progress.update(done, len(BESIDE), kind)

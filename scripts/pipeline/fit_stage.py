@@ -15,7 +15,7 @@ from campaigns.features import CANDIDATE_FEATURES, STATE_FEATURES
 from campaigns.guardrails import NO_GUARDRAILS, Guardrails
 from campaigns.history import ABSENT
 from campaigns.logging_policy import fit_logging_policy
-from campaigns.replay import DecisionRows, decision_rows
+from campaigns.replay import DecisionRows
 from campaigns.support import fit_support, narrowed
 from campaigns.trials import free_trials
 from envs.market import Market, make_market
@@ -49,33 +49,17 @@ LOG_SUPPORT = "log_support.safetensors"
 SEEDS = {TRAIN: 1, JUDGE: 2, "all": 3, EARLY: 4}
 
 
-def rows_of(study: Study) -> DecisionRows:
-    """The log's labelled decisions.
-
-    Where each customer is decided on once, holds are no more frequent than people, and all of them are kept.
-    """
-    hold_share = 1.0 if study.is_one_shot else study.config.propensity.hold_share
-    return decision_rows(study.grid, study.population, study.catalogue, study.log.clock, hold_share, study.config.seed)
-
-
-def fitting_rows(study: Study, half: str, rows: DecisionRows | None = None) -> DecisionRows:
-    """The rows of one half of the customers, of `all`, or all customers' `early` ones.
-
-    Args:
-        study: the run.
-        half: whose.
-        rows: `rows_of(study)`, where they are at hand.
-    """
-    rows = _of_customers(study, rows_of(study) if rows is None else rows, study.halves.get(half))
+def fitting_rows(study: Study, half: str) -> DecisionRows:
+    """The rows of one half of the customers, of `all`, or all customers' `early` ones."""
+    rows = _of_customers(study, study.rows, study.halves.get(half))
     return rows.take(rows.slot < _late(study)) if half == EARLY else rows
 
 
-def judging_rows(study: Study, rows: DecisionRows | None = None) -> DecisionRows:
+def judging_rows(study: Study) -> DecisionRows:
     """The rows on which fitted models are judged: of customers, or of a time, that they have not seen."""
-    rows = rows_of(study) if rows is None else rows
     if study.config.data.split == "time":
-        return rows.take(rows.slot >= _late(study))
-    return _of_customers(study, rows, study.halves[JUDGE])
+        return study.rows.take(study.rows.slot >= _late(study))
+    return _of_customers(study, study.rows, study.halves[JUDGE])
 
 
 def _of_customers(study: Study, rows: DecisionRows, customers: np.ndarray | None) -> DecisionRows:

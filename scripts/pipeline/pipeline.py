@@ -14,6 +14,7 @@ from conf.schema import RunConfig
 from policies.policy import load_policy
 from review.report import write_report
 from scripts.pipeline.agent_stage import RULE, agent_stage, plain_rules
+from scripts.pipeline.ahead import computing_ahead
 from scripts.pipeline.context import JUDGE, TRAIN, Study, check_config, check_log, inputs_of
 from scripts.pipeline.data_stage import data_stage
 from scripts.pipeline.families_stage import families_stage
@@ -166,11 +167,12 @@ def run_pipeline(config: RunConfig, run_folder: Path) -> dict[str, Any]:
         MarketRefused: where the gate fails and `market.gate=strict`; everything up to the gate is saved.
     """
     study = open_study(config, run_folder)
-    fitted = fit_responses(study)
-    agents = train_agents(study, fitted)
-    found = evaluate_panel(study, fitted, agents)
-    summary = sum_up(study, fitted, found)
-    _final_policy(study, summary, agents, fitted.incumbent)
+    with computing_ahead(study):
+        fitted = fit_responses(study)
+        agents = train_agents(study, fitted)
+        found = evaluate_panel(study, fitted, agents)
+        summary = sum_up(study, fitted, found)
+        _final_policy(study, summary, agents, fitted.incumbent)
     write_report(run_folder)
     refuse(fitted, run_folder)
     return summary
@@ -213,7 +215,7 @@ def _final_policy(study: Study, choice: dict[str, Any], agents: dict[str, Stage]
 def _lasting(config: RunConfig) -> dict[str, Any]:
     """The settings that results depend on: not where files lie."""
     kept = asdict(config)
-    for key in ("cache_dir", "run", "previous", "out", "users", "contents", "time", "content"):
+    for key in ("cache_dir", "processes", "run", "previous", "out", "users", "contents", "time", "content"):
         kept.pop(key, None)
     kept["data"] = {key: value for key, value in kept["data"].items() if key != "path"}
     return kept
