@@ -78,14 +78,19 @@ class Batches:
     def outputs(self, network: PropensityNetwork, rows: Tensor) -> Tensor:
         """All members' outputs, in half precision inside where a GPU has it. Shape [B, k, H], float32."""
         tables, device = self.tables, self.device
-        state = ((tables.state[rows] - self.state[0]) / self.state[1]).to(device)
-        candidate = ((tables.candidate[rows] - self.candidate[0]) / self.candidate[1]).to(device)
+        state, candidate = self.features(rows)
         people = self.population.features[tables.customers[rows]].to(device)
         contents, sent = tables.contents[rows].to(device), tables.sent[rows].to(device)
         with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
             asked = network(network.project_customers(people), state, contents, candidate, sent, None)
         outputs: Tensor = asked.float()
         return outputs
+
+    def features(self, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """Standardised state and candidate features. Shapes [B, Fs] and [B, Fc]."""
+        state = (self.tables.state[rows] - self.state[0]) / self.state[1]
+        candidate = (self.tables.candidate[rows] - self.candidate[0]) / self.candidate[1]
+        return state.to(self.device), candidate.to(self.device)
 
 
 def fit_tables(rows: DecisionRows, catalogue: Catalogue) -> FitTables:
@@ -148,20 +153,45 @@ def fit_network(
     chosen = settings.for_log(one_shot=len(rows.customer.unique()) == len(rows))
     generator = torch.Generator().manual_seed(seed)
     torch.manual_seed(seed)
+    network, batches = prepared(rows, population, catalogue, chosen, device)
+    return fit_prepared(network, batches, chosen, generator, progress)
+
+
+def prepared(
+    rows: DecisionRows,
+    population: Population,
+    catalogue: Catalogue,
+    settings: ChosenSettings,
+    device: torch.device | str,
+) -> tuple[PropensityNetwork, Batches]:
+    """The network before its first step, and the log as it will be asked; see `fit_network`."""
     tables = fit_tables(rows, catalogue)
     # Inputs of one scale, or few steps would teach the network little about those of a small one.
     state, candidate = _moments(tables.state, tables.weight), _moments(tables.candidate, tables.weight * tables.sent)
     batches = Batches(tables, population, state, candidate, torch.device(device))
-    network = _start(rows, population, catalogue, chosen).to(device)
+    network = _start(rows, population, catalogue, settings).to(device)
     _start_at_base_rates(network, tables)
+    return network, batches
 
-    split = split_customers(rows.customer, population, chosen.validation_share, chosen.members, generator)
-    _train(network, batches, split, chosen, generator, progress)
-    every = torch.arange(len(rows))
+
+def fit_prepared(
+    network: PropensityNetwork,
+    batches: Batches,
+    settings: ChosenSettings,
+    generator: torch.Generator,
+    progress: Callable[[int, float], None] | None = None,
+) -> PropensityModel:
+    """Trains and calibrates what `prepared` returned; see `fit_network`. The network is changed."""
+    tables = batches.tables
+    split = split_customers(
+        tables.customers, batches.population, settings.validation_share, settings.members, generator
+    )
+    _train(network, batches, split, settings, generator, progress)
+    every = torch.arange(len(tables.customers))
     with torch.no_grad():
         everything = torch.cat([batches.outputs(network, part).cpu() for part in every.split(ROWS_AT_ONCE)])
     network = network.cpu()
-    network.absorb(state, candidate)
+    network.absorb(batches.state, batches.candidate)
     calibration = fit_calibration(everything[split.validation], split.validation, everything, every, tables)
     known = frozenset(head for head, name in OUTCOME_OF.items() if name in tables.outcome)
     return PropensityModel(network, calibration, known)

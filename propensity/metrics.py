@@ -40,7 +40,7 @@ def propensity_metrics(
         `heads` by outcome (see `head_metrics`; `segments` as of `observed_over_expected`), and `value`. JSON-able.
     """
     listed = rows.take(rows.decision <= len(catalogue))
-    response = _predict(model, listed, population, catalogue)
+    response = predict_rows(model, listed, population, catalogue)
     sent = (listed.decision > HOLD).numpy()
     weight, customer = listed.weight.double().numpy(), population.units[listed.customer].numpy()
     groups = row_groups(listed, catalogue, users)
@@ -161,7 +161,8 @@ def calibration_slope(predicted: np.ndarray, observed: np.ndarray, weight: np.nd
 
 
 @torch.no_grad()
-def _predict(model: ResponseModel, rows: DecisionRows, population: Population, catalogue: Catalogue) -> Response:
+def predict_rows(model: ResponseModel, rows: DecisionRows, population: Population, catalogue: Catalogue) -> Response:
+    """What a model, averaged over its members, says of every row. Shapes [R]."""
     parts = []
     for some in torch.arange(len(rows)).split(ROWS_AT_ONCE):
         sent = rows.decision[some] > HOLD
