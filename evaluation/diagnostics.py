@@ -22,6 +22,9 @@ MEAN_WEIGHT_TOLERANCE = 0.2
 PROBABILITY_FLOOR = 1e-3
 """A decision that was logged with less probability than this counts as unsupported."""
 
+FEW_ROWS, MEAN_WEIGHT = "few effective rows", "mean weight"
+"""The rules that refuse an estimate."""
+
 LARGE_SHARE = 0.1
 """A single customer who carries more of the value than this is worth a note."""
 
@@ -34,24 +37,28 @@ class WeightDiagnostics:
         rows: n.
         effective: effective sample size.
         effective_share: of the rows.
+        least_effective: effective rows below which the estimate is refused.
         mean_weight: should be 1; its expectation is 1 - the policy's unsupported probability.
         mean_weight_error: its standard error.
         largest_weight: of a single row.
         unsupported: probability that the policy puts on decisions which the logging policy (hardly) ever takes.
         top_share: largest share of the estimate's absolute value that one customer carries; NaN where not computed.
         refused: why the estimate is refused, in plain words; None where it is not.
+        refused_by: the rule that refuses it, FEW_ROWS or MEAN_WEIGHT; None where none does.
         notes: what does not refuse it but should be known, in plain words.
     """
 
     rows: int
     effective: float
     effective_share: float
+    least_effective: float
     mean_weight: float
     mean_weight_error: float
     largest_weight: float
     unsupported: float
     top_share: float
     refused: str | None
+    refused_by: str | None
     notes: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
@@ -92,15 +99,17 @@ def diagnose_weights(
     mean = float(weights.mean())
     error = float(weights.std(ddof=1) / rows**0.5) if rows > 1 else float("nan")
     largest = float(weights.max())
-    refused, notes = None, []
+    refused, refused_by, notes = None, None, []
     least = max(LEAST_ESS_SHARE * rows, min(LEAST_EFFECTIVE_ROWS, rows / 2))
     if effective < least:
+        refused_by = FEW_ROWS
         refused = (
             f"The {rows:,} logged rows are worth only {effective:,.3g} for this policy ({effective / rows:.2%}; "
             f"{least:,.0f} is the least): it decides too differently from what was logged, and single rows with "
             f"weights up to {largest:,.3g} would make the figure."
         )
     elif abs(mean - 1) > MEAN_WEIGHT_TOLERANCE:
+        refused_by = MEAN_WEIGHT
         refused = (
             f"The mean weight is {mean:.3g} (standard error {error:.2g}) where it should be 1: the policy favours "
             "decisions that were hardly ever logged, or the logged probabilities are wrong."
@@ -113,8 +122,9 @@ def diagnose_weights(
     if top_share > LARGE_SHARE:
         notes.append(f"One customer carries {top_share:.0%} of the estimate.")
     return WeightDiagnostics(
-        rows, effective, effective / rows, mean, error, largest, unsupported, top_share, refused, tuple(notes)
-    )
+        rows, effective, effective / rows, least, mean, error, largest, unsupported, top_share, refused, refused_by,
+        tuple(notes),
+    )  # fmt: skip
 
 
 def effective_sample_size(weights: np.ndarray) -> float:

@@ -90,7 +90,7 @@ def season_of(
         "log is taken to be like the log's own. "
     )
     if weeks < LEAST_WEEKS:
-        assumed += f"With {weeks} whole weeks the log cannot show a trend; none is assumed. "
+        assumed += f"With {weeks} whole week{'' if weeks == 1 else 's'} the log cannot show a trend; none is assumed. "
         return Season(weeks, (), assumed + _years(weeks), "")
     weights = customer_weights(len(grid.decision), draws, seed)
     tail = 100 * (1 - level) / 2

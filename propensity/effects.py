@@ -65,7 +65,7 @@ def average_effect(sample: EffectSample) -> Estimate:
         mean = float((weight * sample.observed).sum() / weight.sum())
         value += sign * mean
         part += sign * weight * (sample.observed - mean) / weight.sum()
-    return _estimate(value, part, sample.customer)
+    return clustered(value, part, sample.customer)
 
 
 def effect_slope(sample: EffectSample) -> Estimate:
@@ -93,7 +93,7 @@ def effect_slope(sample: EffectSample) -> Estimate:
         slope = float((weight * away * centred).sum() / spread)
         value += sign * slope
         part += sign * weight * away * (centred - slope * away) / spread
-    return _estimate(value, part, sample.customer)
+    return clustered(value, part, sample.customer)
 
 
 def effect_deciles(sample: EffectSample, bins: int = 10) -> list[dict[str, Any]]:
@@ -228,8 +228,14 @@ def _both_arms(sample: EffectSample) -> bool:
     return bool(sample.weight[sample.sent].sum() > 0 and sample.weight[~sample.sent].sum() > 0)
 
 
-def _estimate(value: float, part: np.ndarray, customer: np.ndarray) -> Estimate:
-    """A value whose error is the sum of `part` over rows, with customers independent."""
+def clustered(value: float, part: np.ndarray, customer: np.ndarray) -> Estimate:
+    """A value whose error is the sum of `part` over rows, with customers independent.
+
+    Args:
+        value: the figure.
+        part: what each row adds to its error. Shape [R].
+        customer: whose row. Shape [R].
+    """
     _, index = np.unique(customer, return_inverse=True)
     scores = np.bincount(index, weights=part)
     if len(scores) < 2:

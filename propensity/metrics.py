@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import fields
 from typing import Any
 
@@ -13,6 +14,7 @@ from sklearn.metrics import average_precision_score, log_loss, precision_recall_
 from campaigns.audience import Catalogue, Population
 from campaigns.history import HOLD
 from campaigns.replay import DecisionRows
+from propensity.effects import clustered
 from propensity.model import OUTCOME_OF
 from propensity.response import Response
 from propensity.response_model import ResponseModel
@@ -65,7 +67,7 @@ def propensity_metrics(
             }
     report: dict[str, Any] = {"heads": heads}
     if "value" in listed.outcomes and "purchased" in listed.outcomes:
-        report["value"] = _value_metrics(response, listed, catalogue, weight)
+        report["value"] = _value_metrics(response, listed, catalogue, weight, customer)
     return report
 
 
@@ -181,30 +183,66 @@ def predict_rows(model: ResponseModel, rows: DecisionRows, population: Populatio
     return Response(**whole, residuals=parts[0].residuals, floor=parts[0].floor)
 
 
-def _value_metrics(response: Response, rows: DecisionRows, catalogue: Catalogue, weight: np.ndarray) -> dict[str, Any]:
+def _value_metrics(
+    response: Response, rows: DecisionRows, catalogue: Catalogue, weight: np.ndarray, customer: np.ndarray
+) -> dict[str, Any]:
     bought = (rows.outcomes["purchased"] > 0).numpy()
     value = rows.outcomes["value"].double().numpy()
     known = bought & ~np.isnan(value)
     if not known.any():
         return {"note": "nobody bought"}
     predicted = response.value_if_bought.double().numpy()
-    earned = np.nan_to_num(value)
-    expected = response.expected_value.double().numpy()
-    by_content = []
-    for decision in range(1 + len(catalogue)):
-        rows_of = (rows.decision == decision).numpy()
-        if weight[rows_of].sum() > 0:
-            by_content.append(
-                {
-                    "content": "hold" if decision == HOLD else str(catalogue.ids[decision - 1]),
-                    "predicted": float(np.average(expected[rows_of], weights=weight[rows_of])),
-                    "observed": float(np.average(earned[rows_of], weights=weight[rows_of])),
-                    "count": float(weight[rows_of].sum()),
-                }
-            )
     return {
         "mean_predicted": float(predicted[known].mean()),
         "mean_observed": float(value[known].mean()),
         "rmse": float(np.sqrt(np.mean((predicted[known] - value[known]) ** 2))),
-        "by_content": by_content,
-    }
+        "by_content": value_by_content(
+            response.expected_value.double().numpy(), np.nan_to_num(value), rows.decision.numpy(), weight, customer,
+            [str(one) for one in catalogue.ids],
+        ),
+    }  # fmt: skip
+
+
+def value_by_content(
+    predicted: np.ndarray,
+    earned: np.ndarray,
+    decision: np.ndarray,
+    weight: np.ndarray,
+    customer: np.ndarray,
+    contents: Sequence[str],
+) -> list[dict[str, Any]]:
+    """Mean value of a decision by what was sent, as predicted and as observed.
+
+    Args:
+        predicted: expected value of each decision. Shape [R], in currency.
+        earned: what it brought. Shape [R], in currency.
+        decision: 0 for a hold, else 1 + the content's place. Shape [R].
+        weight: rows of the log that each stands for. Shape [R].
+        customer: whose. Shape [R].
+        contents: names. K.
+    Returns:
+        For hold and every content that was sent: `content`, `customers`, `count` (of decisions), `predicted` and
+        `observed` means, and the ends `low` and `high` of the observed mean's 95 % interval: linearised as a ratio of
+        sums, sum w y / sum w, and clustered by customer; None where there is but one.
+    """
+    found = []
+    for place, name in enumerate(["hold", *contents]):
+        rows = decision == place
+        count = float(weight[rows].sum())
+        if count <= 0:
+            continue
+        observed = float(np.average(earned[rows], weights=weight[rows]))
+        error = weight[rows] * (earned[rows] - observed) / count
+        interval = clustered(observed, error, customer[rows])
+        found.append(
+            {
+                "content": name,
+                "customers": len(np.unique(customer[rows])),
+                "count": count,
+                "predicted": float(np.average(predicted[rows], weights=weight[rows])),
+                "observed": observed,
+                "low": interval["low"],
+                "high": interval["high"],
+            }
+        )
+    return found

@@ -13,8 +13,10 @@ from review.trust import CAUTION, OK, PROBLEM, UNKNOWN, Check
 NAMED_CONTENTS = 6
 
 
-def headline(summary: Mapping[str, Any], candidates: Sequence[Candidate], chosen: Candidate | None) -> str:
-    """The first line: what to do."""
+def headline(
+    summary: Mapping[str, Any], candidates: Sequence[Candidate], chosen: Candidate | None, checks: Sequence[Check] = ()
+) -> str:
+    """The first line: what to do, and whether a check speaks against it."""
     if not summary:
         return "No verdict: the run is not finished, or its summary is lost"
     if chosen is None:
@@ -24,13 +26,33 @@ def headline(summary: Mapping[str, Any], candidates: Sequence[Candidate], chosen
     if chosen.name == INCUMBENT:
         return "No change is recommended"
     if summary.get("recommended") is True:
-        return f"Recommended: {words.policy_name(chosen.name)}"
+        how = "Recommended, but not to be trusted yet" if _problems(checks) else "Recommended"
+        return f"{how}: {words.policy_name(chosen.name)}"
     return f"Not recommended: {words.policy_name(chosen.name)} looked best, but not surely enough"
+
+
+def caveat(summary: Mapping[str, Any], chosen: Candidate | None, checks: Sequence[Check]) -> str:
+    """What speaks against a recommendation that the run made all the same; empty where nothing does."""
+    problems = _problems(checks)
+    if chosen is None or summary.get("recommended") is not True or not problems:
+        return ""
+    first = "The simulated market failed its gate, and market.gate=warn let the run go on. "
+    found = " ".join(words.sentence(f"{check.short}: {check.text}") for check in problems)
+    advice = "Settle this, or try the policy on a small randomised share of customers, before you use it."
+    return f"{first if _gate_failed(summary) else ''}{found} {advice}"
+
+
+def _problems(checks: Sequence[Check]) -> list[Check]:
+    return [check for check in checks if check.status == PROBLEM]
+
+
+def _gate_failed(summary: Mapping[str, Any]) -> bool:
+    return text_of(dig(summary, "market", "gate")) == "fail"
 
 
 def gate_refused(summary: Mapping[str, Any], candidates: Sequence[Candidate]) -> bool:
     """Whether the market failed its gate, so that no agent was trained in it."""
-    return dig(summary, "market", "gate") == "fail" and all(c.kind != "agent" for c in candidates)
+    return _gate_failed(summary) and all(c.kind != "agent" for c in candidates)
 
 
 def worth(
@@ -51,7 +73,8 @@ def worth(
         if place in chosen.gain:
             gain = words.interval_words(chosen.gain[place], digits)
             caution = "" if place == "judged" else " It was not judged in another market."
-            return f"Predicted in {where}: {gain} {what} {when}, against the incumbent.{caution}"
+            failed = ", of the kind that failed its gate" if _gate_failed(summary) else ""
+            return f"Predicted in {where}{failed}: {gain} {what} {when}, against the incumbent.{caution}"
     if chosen.offline is not None and chosen.offline.gain is not None:
         gain = words.interval_words(chosen.offline.gain, digits)
         slots = chosen.offline.slots
@@ -75,22 +98,23 @@ def lines(
     mine = does.get(chosen.name)
     before = does.get(INCUMBENT) if chosen.name != INCUMBENT else None
     answers = [
-        ("What it does", words.behaviour(chosen.name, mine, before) if mine else _one_decision(evidence)),
+        ("What it does", (words.behaviour(chosen.name, mine, before) if mine else "") or _one_decision(evidence, mine)),
         ("To whom", _whom(evidence, mine)),
         ("Why", _why(evidence, chosen, digits)),
-        ("May it be trusted?", _trusted(checks)),
+        ("May it be trusted?", _trusted(checks, evidence.part("summary").get("recommended") is True)),
     ]
     return [(question, answer) for question, answer in answers if answer]
 
 
-def _one_decision(evidence: Evidence) -> str:
-    """What a policy for a one-shot campaign chooses between."""
+def _one_decision(evidence: Evidence, does: Behaviour | None) -> str:
+    """What a policy for a one-shot campaign chooses between, and what it mostly sends."""
     summary = evidence.part("summary")
     arms = [text_of(arm.get("content")) for arm in mappings(summary.get("arms")) if arm.get("content") != "hold"]
     if dig(summary, "market") is not None or not arms:
         return ""
     named = " or ".join(arms) if len(arms) <= NAMED_CONTENTS else f"one of {len(arms)} contents"
-    return f"Decides once for every customer: nothing, {named}."
+    most = words.most_sent(does) if does is not None else ""
+    return f"Decides once for every customer: nothing, {named}." + (f" It sends {most}." if most else "")
 
 
 def _whom(evidence: Evidence, does: Behaviour | None) -> str:
@@ -103,7 +127,9 @@ def _whom(evidence: Evidence, does: Behaviour | None) -> str:
 
 def _why(evidence: Evidence, chosen: Candidate, digits: int) -> str:
     reason = text_of(evidence.part("summary").get("reason"))
-    reason = re.sub(rf"^{re.escape(chosen.name)}(?=\s)", f"the {words.policy_name(chosen.name)}", reason)
+    reason = re.sub(rf"^{re.escape(chosen.name)}(?=\s)", words.the_policy(chosen.name), reason)
+    for name in words.THINGS - {INCUMBENT}:
+        reason = re.sub(rf"(?<=\s){name}(?=[,.])", words.the_policy(name), reason)
     if chosen.gain.get("judged"):
         reason = re.sub(r": [+-].*$", "", reason)  # the figures stand in the line above already
     over = chosen.over_rule.get("judged")
@@ -114,13 +140,13 @@ def _why(evidence: Evidence, chosen: Candidate, digits: int) -> str:
     return f"{words.sentence(reason)} {beats} the best simple rule there: {words.interval_words(over, digits)}."
 
 
-def _trusted(checks: Sequence[Check]) -> str:
+def _trusted(checks: Sequence[Check], recommended: bool) -> str:
     found = {status: [c.short for c in checks if c.status == status] for status in (OK, CAUTION, PROBLEM, UNKNOWN)}
     total = len(checks)
     if not total:
         return ""
     if found[PROBLEM]:
-        verdict = f"No. Problems: {', '.join(found[PROBLEM])}"
+        verdict = f"{'Not yet' if recommended else 'No'}. Problems: {', '.join(found[PROBLEM])}"
     elif found[CAUTION]:
         verdict = "With care"
     elif found[UNKNOWN]:
@@ -158,6 +184,8 @@ def cards(
     gain = chosen.gain.get("judged") or chosen.gain.get("market") or (chosen.offline.gain if chosen.offline else None)
     if gain is not None:
         where = "predicted in a simulated market" if chosen.gain else "estimated from the log alone"
+        if chosen.gain and _gate_failed(summary):
+            where = "predicted, but the market failed its gate"
         what = words.unit(summary)
         noun = "" if what == "per customer" else f"in {what.removesuffix(' per customer')} "
         thousand = words.per_thousand(gain)

@@ -18,7 +18,6 @@ from review.drawing import (
     DASH,
     GREEN,
     GREY,
-    GRID,
     HEAT,
     INK,
     MINUS,
@@ -32,6 +31,7 @@ from review.drawing import (
     label,
     legend_above,
     name_rows,
+    rows_height,
     share_text,
     share_ticks,
     signed_ticks,
@@ -61,7 +61,7 @@ def forest(rows: Mapping[str, Mapping[str, Range]], title: str, xlabel: str, slu
     """
     places = [place for place in MARKS if any(place in row for row in rows.values())]
     with rc_context(STYLE):
-        figure, axes = plt.subplots(figsize=(WIDE, 0.9 + (0.24 + 0.12 * len(places)) * len(rows)))
+        figure, axes = plt.subplots(figsize=(WIDE, 0.9 + rows_height(list(rows), 0.24 + 0.12 * len(places))))
         offsets = np.linspace(0.24, -0.24, len(places)) if len(places) > 1 else np.zeros(1)
         for place, offset in zip(places, offsets, strict=True):
             colour, marker = MARKS[place]
@@ -112,7 +112,7 @@ def _heatmap(name: str, grid: NDArray[np.float64], subtitle: str, hours: Sequenc
                     axes.text(hour + 0.5, day + 0.52, f"{100 * share:.0f}", color=colour, fontsize=7.5, ha="center",
                               va="center")  # fmt: skip
         axes.invert_yaxis()
-        axes.set_title(f"{label(capital(name))}\n", pad=5)
+        axes.set_title(f"{label(name)}\n", pad=5)
         axes.text(0, 1.035, subtitle, transform=axes.transAxes, color=MUTED, fontsize=8.5)
         shown = range(0, len(hours), max(1, round(len(hours) / 8)))
         axes.set_xticks([i + 0.5 for i in shown], [hours[i].replace("-", DASH) for i in shown], fontsize=7)
@@ -134,7 +134,7 @@ def frequency(labels: Sequence[str], parts: Mapping[str, Sequence[float | None]]
         for place, ((name, shares), colour) in enumerate(zip(parts.items(), PAIR, strict=False)):
             x = np.arange(len(labels)) + (place - (len(parts) - 1) / 2) * width
             heights = [share or 0.0 for share in shares]
-            bars = axes.bar(x, heights, width * 0.94, color=colour, label=label(capital(name)))
+            bars = axes.bar(x, heights, width * 0.94, color=colour, label=label(name))
             marks = ["<10" if share is None else f"{100 * share:.0f}" if share >= 0.005 else "" for share in shares]
             axes.bar_label(bars, marks, fontsize=7.5, padding=1.5, color=INK)
         axes.set_xticks(range(len(labels)), [text.replace("-", DASH) for text in labels])
@@ -153,11 +153,11 @@ def frequency(labels: Sequence[str], parts: Mapping[str, Sequence[float | None]]
 def contents(names: Sequence[str], parts: Mapping[str, Sequence[float]]) -> str:
     """Share of sends by content, policies side by side."""
     with rc_context(STYLE):
-        figure, axes = plt.subplots(figsize=(WIDE, 0.9 + 0.36 * len(names)))
+        figure, axes = plt.subplots(figsize=(WIDE, 0.9 + rows_height(names, 0.36)))
         height = 0.8 / len(parts)
         for place, ((name, shares), colour) in enumerate(zip(parts.items(), PAIR, strict=False)):
             y = np.arange(len(names))[::-1] - (place - (len(parts) - 1) / 2) * height
-            bars = axes.barh(y, shares, height * 0.92, color=colour, label=label(capital(name)))
+            bars = axes.barh(y, shares, height * 0.92, color=colour, label=label(name))
             axes.bar_label(bars, [share_text(s) if s >= 0.005 else "" for s in shares], fontsize=7.5, padding=3)
         name_rows(axes, names)
         axes.margins(x=0.08)
@@ -219,29 +219,12 @@ def _percentage(share: float, _: int) -> str:
     return f"{100 * share:.10g} %"
 
 
-def value_by_content(rows: Sequence[tuple[str, float, float]]) -> str:
-    """Predicted beside observed mean value of a decision, a row a content: (content, predicted, observed)."""
-    with rc_context(STYLE):
-        figure, axes = plt.subplots(figsize=(WIDE, 0.9 + 0.26 * len(rows)))
-        y = np.arange(len(rows))[::-1]
-        for height, (_, predicted, observed) in zip(y, rows, strict=True):
-            axes.plot([predicted, observed], [height] * 2, color=GRID, lw=3, zorder=1)
-        axes.plot([r[2] for r in rows], y, "D", color=GREEN, ms=5.5, label="observed", mec="white", mew=0.5)
-        axes.plot([r[1] for r in rows], y, "o", color=BLUE, ms=5.5, label="predicted", mec="white", mew=0.5)
-        name_rows(axes, [r[0] for r in rows])
-        axes.set_xlabel("value of one decision")
-        axes.grid(axis="x")
-        legend_above(axes, 2)
-        told = "; ".join(f"{name}: predicted {p:.3g}, observed {o:.3g}" for name, p, o in rows)
-        return svg(figure, f"Value of a decision by what was sent. {told}", "value")
-
-
 def segment_effects(rows: Mapping[str, Mapping[str, Range]], verb: str) -> str:
     """Effect of a send by segment: observed (key `offline`) beside predicted (key `judged`), in points."""
     looks = {"offline": (GREEN, "D", "observed in the log"), "judged": (BLUE, "o", "predicted by the network")}
     shown = [place for place in looks if any(place in row for row in rows.values())]
     with rc_context(STYLE):
-        figure, axes = plt.subplots(figsize=(WIDE, 0.9 + 0.4 * len(rows)))
+        figure, axes = plt.subplots(figsize=(WIDE, 0.9 + rows_height(list(rows), 0.4)))
         offsets = (0.14, -0.14) if len(shown) > 1 else (0.0,)
         for place, offset in zip(shown, offsets, strict=True):
             colour, marker, name = looks[place]
@@ -277,7 +260,7 @@ def importance(panels: Mapping[str, Sequence[tuple[str, float, float]]]) -> list
 
 def _importance(title: str, bars: Sequence[tuple[str, float, float]], slug: str) -> str:
     with rc_context(STYLE):
-        figure, axes = plt.subplots(figsize=(PANEL, 0.95 + 0.24 * len(bars)))
+        figure, axes = plt.subplots(figsize=(PANEL, 0.95 + rows_height([name for name, *_ in bars], 0.24)))
         y = np.arange(len(bars))[::-1]
         sizes, spreads = [bar[1] for bar in bars], [bar[2] for bar in bars]
         axes.barh(y, sizes, 0.66, color=BLUE)
@@ -297,13 +280,14 @@ def equivalence(checks: Sequence[tuple[str, Range, bool | None]], margin: float 
     edge = min(max([3 * (margin or 0.1), *(abs(ratio.value - 1) * 1.2 for _, ratio, _ in checks)]), 1.0)
     low, high = 1 - edge, 1 + edge
     with rc_context(STYLE):
-        figure, axes = plt.subplots(figsize=(WIDE, 0.8 + 0.24 * len(checks)))
+        figure, axes = plt.subplots(figsize=(WIDE, 0.8 + rows_height([name for name, *_ in checks], 0.24)))
         if margin is not None:
             axes.axvspan(1 - margin, 1 + margin, color=BAND, lw=0, zorder=0)
         axes.axvline(1, color=MUTED, lw=1)
         for row, (_, ratio, passed) in enumerate(checks):
             _ratio_mark(axes, len(checks) - 1 - row, ratio, RESULTS[passed], (low, high))
         name_rows(axes, [name for name, _, _ in checks])
+        axes.tick_params(axis="y", pad=8)  # arrows point there
         axes.set_xlim(low, high)
         step = next(step for step in (0.05, 0.1, 0.2, 0.25, 0.5) if edge <= 4 * step)
         most = int(edge / step + 1e-9)

@@ -6,12 +6,14 @@ from typing import Any
 
 from markupsafe import Markup
 
+from evaluation.diagnostics import FEW_ROWS, MEAN_WEIGHT
 from review import charts, words
 from review.evidence import (
     INCUMBENT,
     LEAST_CUSTOMERS,
     Candidate,
     Evidence,
+    Offline,
     Range,
     dig,
     mappings,
@@ -38,15 +40,16 @@ def worth_section(
         return {"why_not": evidence.missing.get("summary", "summary.json lists no policies")}
     order = sorted(candidates, key=lambda c: -_leading(c))
     unit = words.unit(evidence.part("summary"))
-    gains = {_name(c): dict(c.gain) for c in order if c.name != INCUMBENT and c.gain}
+    gains = {words.policy_title(c.name): dict(c.gain) for c in order if c.name != INCUMBENT and c.gain}
     logged = [c for c in order if c.offline is not None and c.offline.gain is not None]
-    rows = {_name(c): {"offline": c.offline.gain} for c in logged if c.offline and c.offline.gain}
-    over = {_name(c): dict(c.over_rule) for c in order if c.over_rule}
+    rows = {words.policy_title(c.name): {"offline": c.offline.gain} for c in logged if c.offline and c.offline.gain}
+    over = {words.policy_title(c.name): dict(c.over_rule) for c in order if c.over_rule}
     places = [p for p in ("market", "judged", "truth") if any(p in c.worth or p in c.gain for c in candidates)]
     axis = f"gain over the incumbent, {unit}"
     scopes = list(dict.fromkeys(words.offline_scope(c.offline) for c in logged if c.offline is not None))
     scope = scopes[0] if len(scopes) == 1 else ""
-    by_log = [_offline_row(c, chosen, digits) for c in order if c.name != INCUMBENT or c.offline]
+    compared = [c for c in order if c.name != INCUMBENT or c.offline]
+    notes = list(dict.fromkeys(note for c in compared if (note := _note(c))))
     return {
         "why_not": "",
         "forest": Markup(charts.forest(gains, "Gain over the incumbent", axis, "worth")) if gains else None,
@@ -56,8 +59,8 @@ def worth_section(
                                            axis + (f", {scope}" if scope else ""), "log")) if rows else None,
         "places": [(p, words.PLACES[p]) for p in places],
         "rows": [_worth_row(c, places, chosen, digits, evidence) for c in order],
-        "offline": by_log,
-        "has_reasons": any(row["reason"] for row in by_log),
+        "offline": [_offline_row(c, chosen, digits, notes) for c in compared],
+        "notes": [(_mark(place), note) for place, note in enumerate(notes)],
         "against": _against(chosen, digits),
         "arms": _arms(evidence, digits),
         "has_truth": "truth" in places,
@@ -71,11 +74,6 @@ def _leading(candidate: Candidate) -> float:
     if gain is None and candidate.offline is not None:
         gain = candidate.offline.gain
     return -1e300 if gain is None else gain.value
-
-
-def _name(candidate: Candidate) -> str:
-    name = words.NAMES.get(candidate.name)
-    return candidate.name if name is None else name[0].upper() + name[1:]
 
 
 def _cell(worth: Range | None, digits: int, signed: bool = False) -> Section:
@@ -96,7 +94,7 @@ def _worth_row(
     is_base = candidate.name == INCUMBENT
     detail = dig(evidence.part("best_rule"), "chooser", "settings") if candidate.name == "best_rule" else None
     return {
-        "name": _name(candidate),
+        "name": words.policy_title(candidate.name),
         "note": words.rule(detail),
         "code": candidate.name,
         "kind": candidate.kind,
@@ -109,20 +107,50 @@ def _worth_row(
     }
 
 
-def _offline_row(candidate: Candidate, chosen: Candidate | None, digits: int) -> Section:
+def _note(candidate: Candidate) -> str:
+    """Why a policy has no estimate, or how far it reaches, in words that are the same for all to whom it applies."""
     offline = candidate.offline
+    if offline is not None and offline.refused_by == FEW_ROWS:
+        least = "" if offline.least_effective is None else f" ({offline.least_effective:,.0f} are the least)"
+        return (
+            f"Refused: too few of the logged rows speak for the policy{least}. It decides too differently from what "
+            "was logged, so that single rows would make the figure."
+        )
+    if offline is not None and offline.refused_by == MEAN_WEIGHT:
+        return (
+            "Refused: the mean weight of the rows is not near 1, as it should be. The policy favours decisions that "
+            "were hardly ever logged, or the logged probabilities are wrong."
+        )
+    return words.sentence((offline.refused if offline else "") or candidate.offline_reason)
+
+
+def _mark(place: int) -> str:
+    """a, b, ... of a note."""
+    return chr(ord("a") + place) if place < 26 else str(place + 1)
+
+
+def _speaking(offline: Offline | None) -> Section:
+    """How many rows speak for a policy, as a share and as a number; or the mean weight, where that refused it."""
+    if offline is None or offline.effective_share is None:
+        return {"value": words.DASH, "span": "", "leaning": "", "key": False}
+    small = "" if offline.effective is None else f"{offline.effective:,.0f} rows"
+    if offline.refused_by == MEAN_WEIGHT and offline.mean_weight is not None:
+        small = f"mean weight {words.figure(offline.mean_weight, 2)}"
+    return {"value": words.percent(offline.effective_share), "span": small, "leaning": "", "key": False}
+
+
+def _offline_row(candidate: Candidate, chosen: Candidate | None, digits: int, notes: list[str]) -> Section:
+    offline, note = candidate.offline, _note(candidate)
     no_gain = offline is None or offline.gain is None
     return {
-        "name": _name(candidate),
+        "name": words.policy_title(candidate.name),
         "chosen": chosen is not None and candidate.name == chosen.name,
         "worth": _cell(None if offline is None else offline.worth, digits),
         "gain": _cell(None if offline is None else offline.gain, digits, signed=True),
         "verdict": words.UNKNOWN if offline is None else offline.verdict or words.UNKNOWN,
         "blend": words.DASH if no_gain or offline is None or offline.blend is None else words.percent(offline.blend),
-        "share": words.DASH
-        if offline is None or offline.effective_share is None
-        else words.percent(offline.effective_share),
-        "reason": words.sentence((offline.refused if offline else "") or candidate.offline_reason),
+        "share": _speaking(offline),
+        "mark": _mark(notes.index(note)) if note else "",
         "estimator": offline.estimator if offline else "",
     }
 
@@ -153,7 +181,7 @@ def gap_section(candidates: list[Candidate], chosen: Candidate | None, digits: i
     """How much of each gain is lost in the judging market, and in the truth where it is known."""
     rows = [
         {
-            "name": _name(c),
+            "name": words.policy_title(c.name),
             "chosen": chosen is not None and c.name == chosen.name,
             "market": _cell(c.gain.get("market"), digits, signed=True),
             "judged": _cell(c.gain.get("judged"), digits, signed=True),

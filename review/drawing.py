@@ -8,6 +8,7 @@ from __future__ import annotations
 import html
 import io
 import re
+import textwrap
 import unicodedata
 import warnings
 from collections.abc import Sequence
@@ -32,6 +33,9 @@ WIDE, PANEL = 5.9, 3.7
 PIXELS_PER_POINT = 1.6
 """Size on the page: type of 9 points becomes 14 pixels, that of the page's small print."""
 SHOWN_NAME = 30
+"""Characters of a name in one line."""
+MOST_LINES = 3
+LINE_INCHES = 0.15
 STYLE: dict[Any, Any] = {
     "font.family": "sans-serif",
     "font.sans-serif": ["DejaVu Sans"],
@@ -60,9 +64,22 @@ STYLE: dict[Any, Any] = {
 
 def label(name: str) -> str:
     """A name on one line without control characters, cut where it is long."""
+    return _cut(_clean(name))
+
+
+def wrapped(name: str) -> list[str]:
+    """A name without control characters, in lines; only one that fills more than MOST_LINES is cut."""
+    lines = textwrap.wrap(_clean(name), SHOWN_NAME, break_on_hyphens=False) or [""]
+    return lines if len(lines) <= MOST_LINES else [*lines[: MOST_LINES - 1], _cut(" ".join(lines[MOST_LINES - 1 :]))]
+
+
+def _clean(name: str) -> str:
     joiner = "\u200d"  # holds composed emoji together
     kept = (c if c == joiner or not unicodedata.category(c).startswith("C") else " " for c in name)
-    clean = " ".join("".join(kept).split())
+    return " ".join("".join(kept).split())
+
+
+def _cut(clean: str) -> str:
     return clean if len(clean) <= SHOWN_NAME else clean[: SHOWN_NAME - 1] + "…"
 
 
@@ -98,9 +115,16 @@ def stripes(axes: Axes, rows: int) -> None:
         axes.axhspan(row - 0.5, row + 0.5, color=STRIPE, lw=0, zorder=0)
 
 
+def rows_height(names: Sequence[str], least: float) -> float:
+    """Inches that the rows of a chart take, each at least `least`, so that no two neighbours' names touch."""
+    lines = [len(wrapped(name)) for name in names]
+    touching = max(((a + b) / 2 for a, b in pairwise(lines)), default=max(lines, default=1))
+    return len(lines) * max(least, LINE_INCHES * touching + 0.02)
+
+
 def name_rows(axes: Axes, names: Sequence[str]) -> None:
     """Names the rows of a chart, the first one on top."""
-    axes.set_yticks(range(len(names)), [label(name) for name in reversed(names)])
+    axes.set_yticks(range(len(names)), ["\n".join(wrapped(name)) for name in reversed(names)])
     axes.set_ylim(-0.5, len(names) - 0.5)
     axes.spines["left"].set_visible(False)
 

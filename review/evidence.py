@@ -63,6 +63,9 @@ class Offline:
         blend: the largest share of this policy, mixed into the incumbent, whose gain is surely above zero.
         effective_share: effective sample size as a share of the rows.
         refused: why no figure is given, or "".
+        refused_by: the rule that refused it (`evaluation.diagnostics`), or "".
+        effective, least_effective: effective rows, and how many it takes at least, or None.
+        mean_weight: of the rows, or None.
         against: by other policy, the paired difference to it and its verdict.
     """
 
@@ -74,6 +77,10 @@ class Offline:
     blend: float | None
     effective_share: float | None
     refused: str
+    refused_by: str
+    effective: float | None
+    least_effective: float | None
+    mean_weight: float | None
     against: dict[str, tuple[Range, str]]
 
 
@@ -261,6 +268,10 @@ def _offline(entry: Mapping[str, Any]) -> Offline:
         blend=number(entry.get("blend")),
         effective_share=number(dig(entry, "diagnostics", "effective_share")),
         refused=text_of(dig(entry, "diagnostics", "refused")),
+        refused_by=text_of(dig(entry, "diagnostics", "refused_by")),
+        effective=number(dig(entry, "diagnostics", "effective")),
+        least_effective=number(dig(entry, "diagnostics", "least_effective")),
+        mean_weight=number(dig(entry, "diagnostics", "mean_weight")),
         against=ranges,
     )
 

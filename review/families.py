@@ -9,13 +9,31 @@ from review import words
 from review.evidence import LEAST_CUSTOMERS, Evidence, Range, dig, number, read_range, text_of
 
 Section = dict[str, Any]
+WITH_ARTICLE = {
+    "network": "a network",
+    "logistic": "a logistic regression",
+    "gbdt": "gradient boosting (LightGBM)",
+}
 NAMES = {
     "constant": "base rates",
     "linear": "linear regression",
     "logistic": "logistic regression",
-    "gbdt": "boosted trees (LightGBM)",
+    "gbdt": "gradient boosting (LightGBM)",
     "network": "network",
 }
+
+
+def family_used(evidence: Evidence) -> str:
+    """The family of models that this run's responses come from, with its article."""
+    return WITH_ARTICLE.get(text_of(evidence.part("families").get("market")), "a model")
+
+
+def families_used(evidence: Evidence) -> str:
+    """The same, with the judging market's family where that is another."""
+    judging = text_of(dig(evidence.part("summary"), "market", "families", "judging"))
+    if judging not in WITH_ARTICLE or judging == text_of(evidence.part("families").get("market")):
+        return family_used(evidence)
+    return f"{family_used(evidence)}, in the judging market {WITH_ARTICLE[judging]}"
 
 
 def families_section(evidence: Evidence) -> Section:

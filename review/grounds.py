@@ -8,10 +8,11 @@ from typing import Any
 
 from markupsafe import Markup
 
-from review import charts, words
+from review import charts, model_charts, words
 from review.evidence import (
     LEAST_CUSTOMERS,
     Evidence,
+    Range,
     dig,
     mappings,
     number,
@@ -32,18 +33,18 @@ def network_section(evidence: Evidence) -> Section:
         return {"why_not": evidence.missing.get("metrics", "propensity/metrics.json lists no outcomes")}
     reliable = {words.head_name(name): bins for name, head in heads.items() if (bins := _bins(head.get("reliability")))}
     value = metrics.get("value")
-    rows = [
-        ("hold" if row.get("content") == "hold" else text_of(row.get("content")), predicted, observed)
+    values = [
+        (text_of(row.get("content")), (predicted, Range(observed, number(row.get("low")), number(row.get("high")))))
         for row in sorted(mappings(dig(value, "by_content")), key=lambda row: -(number(row.get("count")) or 0))
         if (predicted := number(row.get("predicted"))) is not None
         and (observed := number(row.get("observed"))) is not None
-        and (number(row.get("count")) or 0) >= LEAST_CUSTOMERS
+        and (number(row.get("customers")) or 0) >= LEAST_CUSTOMERS
     ][: SHOWN_CONTENTS + 1]
     return {
         "why_not": "",
         "reliability": [Markup(figure) for figure in charts.reliability(reliable)],
         "heads": [_head(name, head) for name, head in heads.items()],
-        "by_content": Markup(charts.value_by_content(rows)) if rows else None,
+        "by_content": Markup(model_charts.content_values(dict(values))) if values else None,
         "value": [
             (label, words.figure(number(dig(value, key)), 2))
             for key, label in (("mean_predicted", "predicted mean"), ("mean_observed", "observed mean"),

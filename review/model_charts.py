@@ -24,6 +24,7 @@ from review.drawing import (
     label,
     legend_above,
     name_rows,
+    rows_height,
     share_ticks,
     stripes,
     svg,
@@ -94,8 +95,18 @@ def qini_curve(name: str, points: Sequence[tuple[float, Range]], scale: float, u
 
 def content_effects(rows: Mapping[str, tuple[float, Range]], scale: float, unit: str, slug: str) -> str:
     """Predicted beside observed effect of every content: content -> (predicted, observed)."""
+    return _beside(rows, scale, f"effect of sending it, {unit}", "Effect of sending by content", slug)
+
+
+def content_values(rows: Mapping[str, tuple[float, Range]]) -> str:
+    """Predicted beside observed mean value of a decision by what was sent: content -> (predicted, observed)."""
+    return _beside(rows, 1.0, "value of one decision", "Value of a decision by what was sent", "value")
+
+
+def _beside(rows: Mapping[str, tuple[float, Range]], scale: float, xlabel: str, title: str, slug: str) -> str:
+    """Predictions beside observations with their intervals, a row a name."""
     with rc_context(STYLE):
-        figure, axes = plt.subplots(figsize=(WIDE, 0.9 + 0.3 * len(rows)))
+        figure, axes = plt.subplots(figsize=(WIDE, 0.9 + rows_height(list(rows), 0.3)))
         stripes(axes, len(rows))
         axes.axvline(0, color=INK, lw=1)
         y = np.arange(len(rows))[::-1]
@@ -107,13 +118,13 @@ def content_effects(rows: Mapping[str, tuple[float, Range]], scale: float, unit:
         axes.plot([scale * p for p, _ in rows.values()], y, "o", color=BLUE, ms=5.5, label="predicted", mec="white",
                   mew=0.5)  # fmt: skip
         name_rows(axes, list(rows))
-        axes.set_xlabel(f"effect of sending it, {unit}")
+        axes.set_xlabel(xlabel)
         axes.xaxis.set_major_locator(MaxNLocator(7))
         axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:.10g}".replace("-", MINUS)))
         axes.grid(axis="x")
         legend_above(axes, 2)
         told = "; ".join(f"{n}: predicted {p:.3g}, observed {o.value:.3g}" for n, (p, o) in rows.items())
-        return svg(figure, f"Effect of sending by content. {told}", slug)
+        return svg(figure, f"{title}. {told}", slug)
 
 
 def segment_ratios(rows: Sequence[tuple[str, Range, bool]], outcome: str, slug: str) -> str:
@@ -123,7 +134,7 @@ def segment_ratios(rows: Sequence[tuple[str, Range, bool]], outcome: str, slug: 
     )
     edge = min(max(1.25 * max(reach, 1.0) ** 0.8, 1.6), WIDEST_RATIO)
     with rc_context(STYLE):
-        figure, axes = plt.subplots(figsize=(WIDE, 0.8 + 0.24 * len(rows)))
+        figure, axes = plt.subplots(figsize=(WIDE, 0.8 + rows_height([name for name, _, _ in rows], 0.24)))
         axes.set_xscale("log")
         stripes(axes, len(rows))
         axes.axvline(1, color=INK, lw=1)
@@ -151,7 +162,7 @@ def segment_ratios(rows: Sequence[tuple[str, Range, bool]], outcome: str, slug: 
 def shifts(rows: Sequence[tuple[str, float, float, bool]]) -> str:
     """Population stability index of columns: (column, index, what chance stays below, whether it shifts)."""
     with rc_context(STYLE):
-        figure, axes = plt.subplots(figsize=(WIDE, 0.9 + 0.24 * len(rows)))
+        figure, axes = plt.subplots(figsize=(WIDE, 0.9 + rows_height([name for name, *_ in rows], 0.24)))
         y = np.arange(len(rows))[::-1]
         colours = [ORANGE if shifted else BLUE for *_, shifted in rows]
         axes.barh(y, [index for _, index, _, _ in rows], 0.6, color=colours)

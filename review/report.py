@@ -30,13 +30,14 @@ from review.evidence import (
     read_evidence,
     text_of,
 )
-from review.families import families_section, worlds_words
+from review.families import families_section, families_used, family_used, worlds_words
 from review.gate import gate_section
 from review.grounds import again_section, network_section
 from review.profiles import profiles_section
 
 TEMPLATES = Path(__file__).parent / "templates"
 SHOWN_CONTENTS = 12
+ONE_DECISION = "a one-shot campaign has one decision a customer, so there is no timing or frequency to show"
 Section = dict[str, Any]
 
 
@@ -64,7 +65,8 @@ def render(evidence: Evidence) -> str:
         loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
         lstrip_blocks=True,
     )  # fmt: skip
-    return environment.get_template("report.html.j2").render(**_page(evidence)) + "\n"
+    page = environment.get_template("report.html.j2").render(**_page(evidence)) + "\n"
+    return page.replace("95 % interval", f"95{words.NO_BREAK}% interval")
 
 
 def _page(evidence: Evidence) -> dict[str, Any]:
@@ -80,7 +82,8 @@ def _page(evidence: Evidence) -> dict[str, Any]:
     return {
         "why_no_summary": evidence.missing.get("summary", ""),
         "kicker": brief.kicker(summary),
-        "headline": brief.headline(summary, candidates, chosen),
+        "headline": brief.headline(summary, candidates, chosen, checks),
+        "caveat": brief.caveat(summary, chosen, checks),
         "lead": brief.worth(summary, candidates, chosen, digits, randomised),
         "brief": brief.lines(evidence, chosen, does, checks, digits),
         "cards": brief.cards(summary, chosen, does, digits, sequential),
@@ -94,6 +97,7 @@ def _page(evidence: Evidence) -> dict[str, Any]:
         "guardrails": _guardrails(evidence, chosen, does),
         "who": profiles_section(evidence),
         "network": network_section(evidence),
+        "family": family_used(evidence),
         "families": families_section(evidence),
         "effects": effects_section(evidence),
         "ratios": segments_section(evidence),
@@ -101,7 +105,7 @@ def _page(evidence: Evidence) -> dict[str, Any]:
         "gap": gap_section(candidates, chosen, digits),
         "gap_limit": words.percent(words.GAP_LIMIT),
         "data": data_section(evidence),
-        "assumptions": words.assumptions(summary, sequential) if summary else [],
+        "assumptions": words.assumptions(summary, sequential, families_used(evidence)) if summary else [],
         "again": again_section(evidence),
         "least": LEAST_CUSTOMERS,
     }
@@ -116,15 +120,15 @@ def _behaviour(
     wanted = dict.fromkeys((chosen.name if chosen else INCUMBENT, INCUMBENT))
     names = [name for name in wanted if name in does]
     if not names:
-        one_shot = "a one-shot campaign has one decision a customer, so there is no timing or frequency to show"
         missing = evidence.missing.get("behaviour", "no policy was played in a market")
-        return {"why_not": missing if sequential or not evidence.part("summary") else one_shot}
-    parts = {words.policy_name(name): does[name] for name in names}
+        return {"why_not": missing if sequential or not evidence.part("summary") else ONE_DECISION}
+    parts = {words.policy_title(name): does[name] for name in names}
     first = does[names[0]]
     return {
         "why_not": "",
         "sentences": [s for name in names if (s := words.behaviour(name, does[name]))],
         "whom": words.whom(first),
+        "no_time": "" if sequential else words.sentence(ONE_DECISION),
         "when": _when(parts),
         "often": _often(parts),
         "suppressed_bars": any(share is None for part in parts.values() for share in part.frequency.values()),

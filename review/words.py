@@ -24,6 +24,8 @@ NAMES = {
     "propensity_greedy": "propensity-greedy rule",
     "best_rule": "best simple rule",
 }
+THINGS = frozenset({INCUMBENT, "ppo", "linucb", "propensity_greedy", "best_rule"})
+"""Policies whose names are nouns; the others' say what they do."""
 UNITS = {
     "value": "per customer",
     "revenue": "revenue per customer",
@@ -70,6 +72,8 @@ FEW_EVENTS = 20
 """Events below which nothing is said of how well an outcome is predicted."""
 UNLIKE = 1.25
 """How many times the sends of one segment are those of another from which on a policy is said to treat them unlike."""
+ALIKE = 1.05
+"""The factor within which contents are said to be sent equally often."""
 GAP_LIMIT = 0.10
 """The largest exploitation gap that passes without a word of caution (the project's budget)."""
 
@@ -134,6 +138,17 @@ def per_thousand(gain: Range) -> Range:
 def policy_name(name: str) -> str:
     """A policy's name as a strategist would say it."""
     return NAMES.get(name, name)
+
+
+def policy_title(name: str) -> str:
+    """The same where it stands alone; names that the log gave keep their letters."""
+    known = NAMES.get(name)
+    return name if known is None else known[0].upper() + known[1:]
+
+
+def the_policy(name: str) -> str:
+    """The same inside a sentence."""
+    return f"the {policy_name(name)}" if name in THINGS else policy_name(name)
 
 
 def sentence(text: str) -> str:
@@ -214,11 +229,10 @@ def _because(candidate: Candidate) -> str:
 
 def behaviour(name: str, does: Behaviour, before: Behaviour | None = None) -> str:
     """How often, when and what a policy sends, in one sentence; beside how often `before` does."""
-    who = policy_name(name)
     if does.sends_per_week is None:
         return ""
     if does.sends_per_week == 0:
-        return sentence(f"{who}: nothing is sent")
+        return sentence(f"{policy_name(name)}: nothing is sent")
     parts = [f"sends {figure(does.sends_per_week, 1)} times per customer and week"]
     if before is not None and before.sends_per_week is not None:
         parts[0] += f" ({figure(before.sends_per_week, 1)} so far)"
@@ -226,10 +240,23 @@ def behaviour(name: str, does: Behaviour, before: Behaviour | None = None) -> st
         hours = does.heatmap.sum(axis=0)
         busiest = int(hours.argmax())
         parts.append(f"most between {_hours(does.hours[busiest])} ({percent(float(hours[busiest]))} of sends)")
-    if does.contents and max(does.contents.values()) > 0:
-        best = max(does.contents, key=lambda content: does.contents[content])
-        parts.append(f"and {best} more than anything else ({percent(does.contents[best])})")
-    return sentence(f"the {who} {', '.join(parts)}")
+    if most := most_sent(does):
+        parts.append(f"and {most}")
+    return sentence(f"{the_policy(name)} {', '.join(parts)}")
+
+
+def most_sent(does: Behaviour) -> str:
+    """The content that a policy sends most, or how many it sends alike."""
+    best = max(does.contents, key=lambda content: does.contents[content], default="")
+    most = does.contents.get(best, 0.0)
+    if most <= 0:
+        return ""
+    alike = sum(share * ALIKE >= most for share in does.contents.values())
+    if most >= 0.995:
+        return f"{best} alone"
+    if alike > 1:
+        return f"{alike} contents about equally often ({percent(most)} each)"
+    return f"{best} more than anything else ({percent(most)})"
 
 
 def whom(does: Behaviour) -> str:
@@ -332,10 +359,10 @@ def head_words(head: Mapping[str, Any]) -> str:
 # What was assumed
 
 
-def assumptions(summary: Mapping[str, Any], sequential: bool) -> list[tuple[str, str]]:
-    """What was logged, identified, fitted and assumed, as (label, sentence)."""
+def assumptions(summary: Mapping[str, Any], sequential: bool, family: str) -> list[tuple[str, str]]:
+    """What was logged, identified, fitted and assumed, as (label, sentence); `family` is the model's, with article."""
     data = summary.get("data") if isinstance(summary.get("data"), Mapping) else {}
-    items = [("fitted", "How customers respond (open, click, visit, buy, opt out): a network, from the log.")]
+    items = [("fitted", f"How customers respond (open, click, visit, buy, opt out): {family}, from the log.")]
     if sequential:
         items.append(("fitted", "What was done so far (the incumbent): a model of the logged decisions."))
     action_prob, randomised, holds = (dig(data, key) for key in ("action_prob", "randomised", "holds"))

@@ -52,10 +52,10 @@ def print_values(summary: dict[str, Any]) -> None:
             style="dim",
         )
         console.print(f"Market gate: {summary['market']['gate']}.")
-    console.print(
-        f"Chosen: {summary['chosen']} ({'recommended' if summary['recommended'] else 'not recommended'}). "
-        f"{summary['reason']}"
-    )
+    stance = "recommended" if summary["recommended"] else "not recommended"
+    if summary["recommended"] and sequential and summary["market"]["gate"] == "fail":
+        stance = "recommended, but not to be trusted yet: the market failed its gate"
+    console.print(f"Chosen: {summary['chosen']} ({stance}). {summary['reason']}")
 
 
 def print_fit(run_folder: Path, gate: dict[str, Any] | None) -> None:

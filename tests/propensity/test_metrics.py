@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from propensity.metrics import head_metrics
+from propensity.metrics import head_metrics, value_by_content
 
 
 def known(size: int = 50_000) -> tuple[np.ndarray, np.ndarray]:
@@ -48,3 +48,27 @@ def test_weights_count_as_rows() -> None:
     whole = head_metrics(chance.repeat(repeat), happened.repeat(repeat), np.ones(repeat.sum()))
     for name in ("auc", "pr_auc", "log_loss", "log_loss_gain", "brier", "accuracy", "f1"):
         assert thinned[name] == pytest.approx(whole[name]), name
+
+
+def test_intervals_of_a_contents_value_cover_its_true_mean_where_customers_differ() -> None:
+    """Each customer has 8 decisions and a liking of its own, so rows taken as independent would promise too much."""
+    generator = np.random.default_rng(1)
+    customer = np.arange(150).repeat(8)
+    decision = np.tile([0, 0, 0, 0, 1, 1, 1, 1], 150)
+    weight = np.where(decision == 0, 2.0, 1.0)
+    covered, narrow = 0, 0
+    for _ in range(400):
+        liking = generator.exponential(1.0, 150)[customer]
+        earned = np.where(decision == 1, 3 + liking, 1.0) + generator.normal(0, 1, len(customer))
+        hold, sent = value_by_content(earned, earned, decision, weight, customer, ["sale", "never sent"])
+        assert (hold["content"], hold["customers"], hold["count"], sent["content"]) == ("hold", 150, 1200.0, "sale")
+        covered += sent["low"] <= 4.0 <= sent["high"]
+        half = 1.96 * earned[decision == 1].std() / 600**0.5
+        narrow += abs(sent["observed"] - 4.0) <= half
+    assert 0.92 <= covered / 400 <= 0.98
+    assert narrow / 400 < 0.85
+
+
+def test_one_customer_gives_no_interval() -> None:
+    (only,) = value_by_content(np.ones(3), np.arange(3.0), np.zeros(3), np.ones(3), np.zeros(3), [])
+    assert (only["observed"], only["low"], only["high"]) == (1.0, None, None)

@@ -29,9 +29,11 @@ def estimate(value: float | None, gain: float, verdict: str, slots: int, refused
         **(dict.fromkeys(("value", "low", "high")) if value is None else figure(value, 0.01)),
         "difference": None if value is None else figure(gain, 0.01),
         "blend": 0.25,
-        "diagnostics": {"rows": 4000, "effective": 60.0, "effective_share": 0.015, "refused": refused},
+        "diagnostics": {"rows": 4000, "effective": 60.0, "effective_share": 0.015, "least_effective": 200.0,
+                        "mean_weight": 1.1, "refused": refused,
+                        "refused_by": None if refused is None else "few effective rows"},
         "verdict": verdict,
-    }
+    }  # fmt: skip
 
 
 def does(sends: float, opt_outs: float) -> dict[str, Any]:
@@ -226,8 +228,12 @@ def sequential() -> Parts:
                         "outcomes": {"purchased": {**effect(0.02, 0.003), "deciles": [], "curve": []},
                                      "value": effect(0.8, 0.0)}},
             "value": {"mean_predicted": 44.5, "mean_observed": 45.25, "rmse": 20.0, "by_content": [
-                {"content": "hold", "predicted": 0.1, "observed": 0.12, "count": 1000.0},
-                {"content": "sale", "predicted": 0.3, "observed": 0.25, "count": 400.0}]},
+                {"content": "hold", "customers": 900, "predicted": 0.1, "observed": 0.12, "low": 0.09, "high": 0.15,
+                 "count": 1000.0},
+                {"content": "sale", "customers": 300, "predicted": 0.3, "observed": 0.25, "low": 0.2, "high": 0.29,
+                 "count": 400.0},
+                {"content": "rarest", "customers": 9, "predicted": 0.3, "observed": 0.25, "low": 0.2, "high": 0.3,
+                 "count": 90.0}]},
         },
         "propensity/families.json": families(),
         "market/gate.json": {"verdict": "warn", "margin": 0.1, "note": "Too uncertain to tell: opt-outs.",

@@ -10,7 +10,7 @@ from tests.review.run_folders import families
 
 def test_every_family_is_shown_against_the_markets_and_small_groups_are_not() -> None:
     section = families_section(Evidence({"families": families()}, {}, None))
-    assert [row["family"] for row in section["rows"]] == ["base rates", "network", "boosted trees (LightGBM)"]
+    assert [row["family"] for row in section["rows"]] == ["base rates", "network", "gradient boosting (LightGBM)"]
     assert [row["market"] for row in section["rows"]] == [False, True, False]
     assert section["rows"][0]["outcome"] == "Purchase"
     own, trees = (row["cells"][-1] for row in section["rows"][1:])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import re
 from pathlib import Path
 from xml.etree import ElementTree
@@ -9,7 +10,8 @@ from xml.etree import ElementTree
 import pytest
 
 from campaigns.errors import CampaignError
-from review.evidence import FILES, read_evidence
+from review import model_charts
+from review.evidence import FILES, Range, read_evidence
 from review.report import render, write_report
 from tests.review.pages import Page
 from tests.review.run_folders import Parts, does, figure, one_shot, renamed, sequential, write_run
@@ -74,13 +76,28 @@ def test_the_exploitation_gap_is_shown_and_a_large_one_asks_for_caution(page: Pa
 def test_the_judging_markets_family_stands_where_its_figures_do(page: Page) -> None:
     worth, gap = page.text.index("What is it worth?"), page.text.index("Was it fooled by its own market?")
     for place in (worth, gap):
-        assert "network where policies learned, boosted trees (LightGBM) where" in page.text[place : place + 1500]
+        assert "network where policies learned, gradient boosting (LightGBM) where" in page.text[place : place + 1500]
 
 
 def test_a_refused_estimate_gives_its_reason_and_no_number(page: Page) -> None:
-    row = page.text[page.text.index("PPO agent DR") :][:160]
-    assert row.startswith("PPO agent DR - - cannot tell - 1.5 %")
-    assert "The 4,000 logged rows are worth only 60 for this policy." in row
+    assert "PPO agent DR - - cannot tell a - 1.5 % 60 rows" in page.text
+    assert "a Refused: too few of the logged rows speak for the policy (200 are the least)." in page.text
+
+
+def test_a_reason_that_many_policies_share_is_said_once(tmp_path: Path) -> None:
+    parts = sequential()
+    policies = parts["summary.json"]["policies"]
+    other = copy.deepcopy(policies[1]) | {"name": "linucb"}
+    other["offline"]["diagnostics"] |= {"effective": 41.9, "refused": "The 4,000 logged rows are worth only 41.9."}
+    skewed = copy.deepcopy(policies[1]) | {"name": "propensity_greedy"}
+    skewed["offline"]["diagnostics"] |= {"mean_weight": 1.31, "refused_by": "mean weight"}
+    policies += [other, skewed]
+    text = page_of(tmp_path, parts).text
+    assert text.count("Refused: too few of the logged rows speak for the policy") == 1
+    assert re.search(r"PPO agent DR - - cannot tell a .*LinUCB bandit DR - - cannot tell a ", text)
+    assert re.search(r"Propensity-greedy rule DR - - cannot tell b - 1.5 % mean weight 1.31", text)
+    assert text.count("b Refused: the mean weight") == 1
+    assert len(re.findall(r"[a-z] The first 6 slots only\.", text)) == 1
 
 
 def test_guardrails_are_listed_with_what_they_held_back(page: Page) -> None:
@@ -103,7 +120,7 @@ def test_every_kind_of_figure_is_there_with_a_text_for_who_cannot_see_it(page: P
     assert len(labels) == len(page.figures)
     for begins in ("Gain over the incumbent", "Gain over the best simple rule", "How often", "What is sent",
                    "Reliability of Purchase", "Reliability of Open", "Market gate", "PPO agent, share of sends",
-                   "incumbent, share of sends", "Value of a decision"):  # fmt: skip
+                   "Incumbent, share of sends", "Value of a decision"):  # fmt: skip
         assert any(label.startswith(begins) for label in labels), begins
     assert any("most on Monday, 18-21 (14 % of sends)" in label for label in labels)
 
@@ -340,7 +357,65 @@ def test_a_truth_that_contradicts_the_prediction_is_a_problem(tmp_path: Path) ->
     text = page_of(tmp_path, parts).text
     assert "The true gain is -1.50" in text
     assert "It contradicts the prediction." in text
-    assert "No. Problems: the truth." in text
+    assert "Not yet. Problems: the truth." in text
+    assert "Caveat. The truth: The true gain is -1.50" in text
+
+
+def test_a_recommendation_without_problems_carries_no_caveat(page: Page) -> None:
+    assert "Caveat" not in page.text
+
+
+@pytest.mark.parametrize(
+    ("kind", "said"),
+    [("network", "a network"), ("logistic", "a logistic regression"), ("gbdt", "gradient boosting (LightGBM)")],
+)
+def test_the_family_that_was_used_is_named(tmp_path: Path, kind: str, said: str) -> None:
+    parts = sequential()
+    parts["propensity/families.json"]["market"] = kind
+    parts["summary.json"]["market"]["families"] = {"training": kind, "judging": kind}
+    text = page_of(tmp_path, parts).text
+    assert f"How customers respond (open, click, visit, buy, opt out): {said}, from the log." in text
+    assert (f"In this run what the report calls the network is {said}." in text) == (kind != "network")
+
+
+def test_the_judging_markets_family_is_named_where_it_is_another(page: Page) -> None:
+    said = "a network, in the judging market gradient boosting (LightGBM), from the log."
+    assert said in page.text
+
+
+def test_a_one_shot_rule_says_what_it_sends_and_keeps_its_own_letters(tmp_path: Path) -> None:
+    parts = one_shot()
+    parts["summary.json"] |= {"chosen": "mail to all", "reason": "mail to all has the highest doubly robust estimate "
+                              "and is better than what was done. It cannot be told from linucb."}  # fmt: skip
+    parts["evaluation/behaviour.json"] = {"customers": 2000, "policies": {
+        "mail to all": {"send_share": 1.0, "contents": [{"content": "mail", "share": 1.0},
+                                                        {"content": "rare", "share": 0.0}]}}}  # fmt: skip
+    page = page_of(tmp_path, parts)
+    assert "Decides once for every customer: nothing, mail or rare. It sends mail alone." in page.text
+    assert "Why mail to all has the highest" in page.text.replace("Why Mail", "Why mail")
+    assert "It cannot be told from the LinUCB bandit." in page.text
+    assert "one decision a customer, so there is no timing or frequency to show" in page.text
+    assert "did not record when" not in page.text
+    assert not any("Mail to all" in figure for figure in page.figures)
+
+
+def test_the_value_of_contents_stands_with_its_interval_and_small_groups_are_left_out(page: Page) -> None:
+    drawn = next(figure for figure in page.figures if "Value of a decision" in figure)
+    assert "hold: predicted 0.1, observed 0.12; sale: predicted 0.3, observed 0.25" in drawn
+    assert "rarest" not in drawn
+    without = model_charts.content_values({"hold": (0.1, Range(0.12)), "sale": (0.3, Range(0.25))})
+    assert drawn.count("<path") == without.count("<path") + 2  # a line for each interval
+
+
+def test_long_names_of_checks_are_wrapped_and_not_cut(tmp_path: Path) -> None:
+    parts = sequential()
+    name = "opens under send again soon, over rest after a send"
+    block = {"kind": "tilted policy", "observed": 1.0, "simulated": 1.0, "ratio": 1.0, "low": 0.95, "high": 1.05}
+    parts["market/gate.json"]["checks"] += [{**block, "name": name, "passed": True}] * 2
+    page = page_of(tmp_path, parts)
+    drawn = re.sub(r"<[^>]*>", " ", next(figure for figure in page.figures if name in figure))
+    assert "…" not in drawn
+    assert " ".join(drawn.split()).count(name) == 2
 
 
 def test_a_market_that_fails_its_gate_and_is_used_all_the_same_is_a_problem(tmp_path: Path) -> None:
@@ -348,6 +423,9 @@ def test_a_market_that_fails_its_gate_and_is_used_all_the_same_is_a_problem(tmp_
     parts["market/gate.json"] |= {"verdict": "fail", "note": "The market does not give back the log's sends."}
     parts["summary.json"]["market"]["gate"] = "fail"
     text = page_of(tmp_path, parts).text
-    assert "Recommended: PPO agent" in text
-    assert "May it be trusted? No. Problems: the market gate." in text
+    assert "Recommended, but not to be trusted yet: PPO agent Caveat. The simulated market failed its gate, and" in text
+    assert "Recommended:" not in text
+    assert "a simulated market of customers it had not met, of the kind that failed its gate: +3.25" in text
+    assert "May it be trusted? Not yet. Problems: the market gate." in text
+    assert "+3.05 to +3.45, predicted, but the market failed its gate" in text
     assert "problem Does the simulated market give back the log? The market does not give back" in text
