@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -81,10 +81,14 @@ def diagnose(
         logging: the logging policy's probabilities where all are known. Shape [n, 1 + K].
         contributions: the estimate's, for the share of the top customer.
         floor: see `unsupported_mass`.
+    Returns:
+        Refused by the rule of `diagnose_weights`, and where decisions came more often than logged probabilities allow.
     """
     weights = importance_weights(logged, target)
     top = float("nan") if contributions is None else top_customer_share(contributions, logged.customer)
-    return diagnose_weights(weights, unsupported_mass(logged, target, logging, floor), top)
+    found = diagnose_weights(weights, unsupported_mass(logged, target, logging, floor), top)
+    wrong = _wrong_probabilities(check_logged_probabilities(logged, target.shape[1]))
+    return found if found.refused or not wrong else replace(found, refused=wrong)
 
 
 def diagnose_weights(
@@ -93,7 +97,7 @@ def diagnose_weights(
     """The same from weights alone: w, or over slots the last rho. Shape [n].
 
     The rule: refused when ESS / n < 1 %, when ESS is below 200 (or n / 2), or when the mean weight is off 1 by more
-    than 0.2.
+    than 0.2. A mean weight that is off by less, but more than chance allows, is noted.
     """
     rows, effective = len(weights), effective_sample_size(weights)
     mean = float(weights.mean())
@@ -118,6 +122,11 @@ def diagnose_weights(
         notes.append(
             f"{unsupported:.0%} of the policy's decisions are ones that the log (hardly) ever shows; what they earn is "
             "the reward model's guess."
+        )
+    if not refused and abs(mean - 1 + unsupported) > max(4 * error, 0.01):
+        notes.append(
+            f"The mean weight is {mean:.3f} (standard error {error:.2g}) where {1 - unsupported:.3f} is expected, more "
+            "than chance allows: are the logged probabilities right?"
         )
     if top_share > LARGE_SHARE:
         notes.append(f"One customer carries {top_share:.0%} of the estimate.")
@@ -205,6 +214,18 @@ def check_logged_probabilities(logged: LoggedDecisions, decisions: int) -> Proba
     square = np.bincount(logged.action, weights=inverse**2, minlength=decisions) / rows
     error = np.sqrt(np.maximum(square - mean**2, 0.0) / rows)
     return ProbabilityCheck(taken, mean, error, mean > 1 + np.maximum(4 * error, 1e-9))
+
+
+def _wrong_probabilities(check: ProbabilityCheck) -> str | None:
+    """Why an estimate on these probabilities is refused, in plain words; None where they are not contradicted."""
+    if not check.contradicted.any():
+        return None
+    decision = int(np.argmax(np.where(check.contradicted, check.mean_inverse, 0.0)))
+    return (
+        f"The logged probabilities do not fit the log: decision {decision} was taken "
+        f"{check.mean_inverse[decision]:.2f} times as often as its probabilities say (standard error "
+        f"{check.error[decision]:.2g}). Mend action_prob, or the logging policy that was fitted in its place."
+    )
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,18 @@
 """The off-policy estimators and what they read, under one name. They take arrays and know no policy."""
 
+from evaluation.content_attributes import (
+    MIPS,
+    Embedding,
+    EstimatedPosterior,
+    KnownEmbedding,
+    OffCEM,
+    attribute_embedding,
+    counted_posterior,
+    drawn_embedding,
+    logistic_posterior,
+)
 from evaluation.logged import Contributions, LoggedDecisions, LoggedSequences, mean_contributions, ratio_sum
-from evaluation.one_step import DM, DR, IPS, SNIPS, Estimator, importance_weights
+from evaluation.one_step import DM, DR, IPS, SNDR, SNIPS, Estimator, importance_weights
 from evaluation.per_decision import (
     PerDecisionDR,
     PerDecisionIS,
@@ -12,23 +23,49 @@ from evaluation.per_decision import (
     per_decision_dr,
     reward_to_go,
 )
+from evaluation.shrunk import (
+    ClippedDR,
+    ClippedIPS,
+    DRos,
+    ShrunkEstimator,
+    SubGaussianDR,
+    SubGaussianIPS,
+    SwitchDR,
+)
 
 __all__ = [
     "DM",
     "DR",
     "IPS",
+    "MIPS",
+    "SNDR",
     "SNIPS",
+    "ClippedDR",
+    "ClippedIPS",
     "Contributions",
+    "DRos",
+    "Embedding",
+    "EstimatedPosterior",
     "Estimator",
+    "KnownEmbedding",
     "LoggedDecisions",
     "LoggedSequences",
+    "OffCEM",
     "PerDecisionDR",
     "PerDecisionIS",
     "SequentialEstimator",
+    "ShrunkEstimator",
+    "SubGaussianDR",
+    "SubGaussianIPS",
+    "SwitchDR",
     "WeightedPerDecisionDR",
     "WeightedPerDecisionIS",
+    "attribute_embedding",
+    "counted_posterior",
     "cumulative_weights",
+    "drawn_embedding",
     "importance_weights",
+    "logistic_posterior",
     "mean_contributions",
     "per_decision_dr",
     "ratio_sum",

@@ -2,6 +2,8 @@
 
 Rows are summed by customer once; a draw is then a weighted sum of customers, and many draws a matrix product
 (Poisson bootstrap: Chamandy et al. 2012; percentile and basic intervals: Davison and Hinkley 1997, section 5.2).
+Very many customers are first joined at random into groups, which are drawn in their stead (random groups: Wolter 2007,
+chapter 2): sums over random groups vary as much as the customers in them do.
 """
 
 from __future__ import annotations
@@ -14,10 +16,13 @@ import numpy as np
 from scipy.stats import norm, poisson, t
 
 from campaigns.errors import CampaignError
-from evaluation.estimators import Contributions, ratio_sum
+from evaluation.logged import Contributions, customer_index, ratio_sum
 
 CHUNK = 4_000_000
 """Weights held at a time (8 bytes each)."""
+
+GROUPS = 1 << 16
+"""More customers than these are drawn in random groups: a standard error is then off by 1 / sqrt(2 GROUPS), 0.3 %."""
 
 Kind = Literal["percentile", "basic"]
 
@@ -106,8 +111,8 @@ def bootstrap(
         seed: of the draws.
         kind: `percentile`, or `basic` (the percentile interval mirrored at the point estimate).
     Returns:
-        Points and replicates; all NaN where there is but one customer. Memory: one row of sums a customer, and a
-        chunk of weights.
+        Points and replicates; all NaN where there is but one customer. Memory: one row of sums a customer or
+        group, and a chunk of weights.
     Raises:
         CampaignError: where rows differ in number, or a setting is out of its range.
     """
@@ -120,8 +125,11 @@ def bootstrap(
     for name, estimate in estimates.items():
         if len(estimate) != len(customer):
             raise CampaignError(f"evaluation: {name} has {len(estimate)} rows, the log has {len(customer)}.")
-    _, index = np.unique(customer, return_inverse=True)
-    size = int(index.max()) + 1
+    index, size = customer_index(customer)
+    if size > GROUPS:
+        group = np.arange(size) % GROUPS
+        np.random.default_rng(seed).shuffle(group)
+        index, size = group[index], GROUPS
     columns = [
         np.bincount(index, weights=values, minlength=size)
         for estimate in estimates.values()

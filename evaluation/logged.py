@@ -105,6 +105,16 @@ def ratio_sum(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
     return total
 
 
+def customer_index(customer: np.ndarray) -> tuple[np.ndarray, int]:
+    """Numbers the customers of rows from 0. Returns an index a row, shape [n], and the number of customers."""
+    least, most = int(customer.min()), int(customer.max())
+    if most - least < 4 * len(customer) and np.issubdtype(customer.dtype, np.integer):
+        there = np.bincount(customer - least) > 0  # no sorting: tens of times faster on a large log
+        return (np.cumsum(there) - 1)[customer - least], int(there.sum())
+    known, index = np.unique(customer, return_inverse=True)
+    return index, len(known)
+
+
 def every_row(logged: LoggedDecisions) -> np.ndarray:
     """The mask of a log without missing rows. Shape [n], bool."""
     return np.ones(len(logged), dtype=bool)

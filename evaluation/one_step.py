@@ -59,7 +59,8 @@ class DM:
     ) -> Contributions:
         """See `Estimator.contributions`."""
         check_target(target, logged.action, every_row(logged))
-        return mean_contributions((target * checked_model(predicted, target, every_row(logged), self.name)).sum(axis=1))
+        model = checked_model(predicted, target, every_row(logged), self.name)
+        return mean_contributions(np.einsum("nk,nk->n", target, model))
 
 
 @dataclass(frozen=True)
@@ -102,7 +103,38 @@ class DR:
         self, logged: LoggedDecisions, target: np.ndarray, predicted: np.ndarray | None = None
     ) -> Contributions:
         """See `Estimator.contributions`."""
-        model = checked_model(predicted, target, every_row(logged), self.name)
-        weights = importance_weights(logged, target)
-        residual = logged.reward - model[np.arange(len(logged)), logged.action]
-        return mean_contributions((target * model).sum(axis=1) + weights * residual)
+        expected, weights, residual = doubly_robust_parts(logged, target, predicted, self.name)
+        return mean_contributions(expected + weights * residual)
+
+
+@dataclass(frozen=True)
+class SNDR:
+    """Self-normalised DR: mean of v + sum w (r - q) / sum w (Robins, Sued, Lei-Gomez and Rotnitzky 2007).
+
+    Its correction cannot leave the range of the residuals.
+    """
+
+    name: str = "SNDR"
+
+    def contributions(
+        self, logged: LoggedDecisions, target: np.ndarray, predicted: np.ndarray | None = None
+    ) -> Contributions:
+        """See `Estimator.contributions`."""
+        expected, weights, residual = doubly_robust_parts(logged, target, predicted, self.name)
+        return Contributions(
+            np.stack([expected, weights * residual], axis=1), np.stack([np.ones(len(logged)), weights], axis=1)
+        )
+
+
+def doubly_robust_parts(
+    logged: LoggedDecisions, target: np.ndarray, predicted: np.ndarray | None, name: str
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """What doubly robust estimators are made of: v, w and r - q(x, a). Shapes [n].
+
+    Raises:
+        CampaignError: see `Estimator.contributions`; `name` is that of the estimator which needs the model.
+    """
+    weights = importance_weights(logged, target)
+    model = checked_model(predicted, target, every_row(logged), name)
+    residual = logged.reward - model[np.arange(len(logged)), logged.action]
+    return np.einsum("nk,nk->n", target, model), weights, residual

@@ -171,3 +171,62 @@ def test_reliability_shows_a_fitted_logging_policy_that_is_off() -> None:
     assert right.count.sum() == 4 * len(log)
     assert right.error < 0.01
     assert off.error > 3 * right.error
+
+
+@pytest.mark.parametrize("factor", [0.5, 0.8, 0.95, 1.3])
+def test_probabilities_off_by_a_constant_factor_are_caught(factor: float) -> None:
+    """Too small ones are contradicted by the decisions; too large ones show in the mean weight alone."""
+    world = bandit_world()
+    log, context = world.log(20_000, np.random.default_rng(2))
+    wrong = replace(log, logged_prob=np.minimum(factor * log.logged_prob, 1.0))
+    for target in (world.target[context], world.logging[context]):
+        found = diagnose(wrong, target)
+        assert diagnose(log, target).refused is None
+        assert diagnose(log, target).notes == ()
+        assert found.refused is not None, factor
+        assert "logged probabilities" in found.refused
+
+
+def test_probabilities_a_little_too_large_are_noted() -> None:
+    world = bandit_world()
+    log, context = world.log(20_000, np.random.default_rng(2))
+    found = diagnose(replace(log, logged_prob=np.minimum(1.1 * log.logged_prob, 1.0)), world.target[context])
+    assert any("more than chance allows" in note for note in found.notes)
+
+
+def test_shuffled_probabilities_are_caught() -> None:
+    generator = np.random.default_rng(3)
+    world = bandit_world()
+    shares = np.tile([0.6, 0.2, 0.1, 0.1], (8, 1))
+    world = replace(world, logging=shares)
+    log, context = world.log(20_000, generator)
+    shuffled = replace(log, logged_prob=generator.permutation(log.logged_prob))
+    found = diagnose(shuffled, world.target[context])
+    assert diagnose(log, world.target[context]).refused is None
+    assert found.refused is not None
+    assert "times as often as its probabilities say" in found.refused
+
+
+def test_honest_logs_are_hardly_ever_accused() -> None:
+    """Also where probabilities are small, so that their inverses are skewed."""
+    generator = np.random.default_rng(4)
+    accused = 0
+    for _ in range(300):
+        logging = generator.dirichlet(np.full(10, 0.3)) * 0.99 + 0.001
+        action = (generator.random(2000)[:, None] > logging.cumsum()[None, :-1]).sum(axis=1)
+        log = LoggedDecisions(np.arange(2000), action, np.zeros(2000), logging[action])
+        accused += diagnose(log, np.tile(logging, (2000, 1))).refused is not None
+    assert accused <= 3
+
+
+def test_one_weight_of_twenty_thousand_is_refused() -> None:
+    logged = uniform_log(20_000, 2)
+    first = int(np.argmax(logged.action == 1))
+    probs = np.where(np.arange(20_000) == first, 1e-6, logged.logged_prob)
+    target = np.full((20_000, 2), 0.5)
+    target[first] = [0.98, 0.02]  # a weight of 20,000
+    found = diagnose(replace(logged, logged_prob=probs), target)
+    assert found.largest_weight == pytest.approx(20_000)
+    assert found.effective < 5
+    assert found.refused is not None
+    assert "weights up to 2e+04" in found.refused

@@ -196,3 +196,21 @@ def test_minimum_detectable_difference_is_detected_with_its_power() -> None:
     assert least == pytest.approx(0.28016, rel=1e-3)
     seen = np.random.default_rng(6).normal(least, 0.1, 20_000) - 1.96 * 0.1 > 0
     assert seen.mean() == pytest.approx(0.8, abs=0.02)
+
+
+def test_customers_joined_in_random_groups_give_the_same_intervals(monkeypatch: pytest.MonkeyPatch) -> None:
+    generator = np.random.default_rng(7)
+    customer = np.repeat(np.arange(60_000), 2)
+    rewards = np.repeat(generator.lognormal(0, 1.5, 60_000), 2) + generator.normal(size=120_000)
+    weights = generator.exponential(size=120_000)
+    found = {"ratio": Contributions(weights * rewards, weights), "mean": mean_contributions(rewards)}
+    each = bootstrap(found, customer, draws=4000)
+    monkeypatch.setattr(intervals, "GROUPS", 5000)
+    grouped = bootstrap(found, customer, draws=4000)
+    for name in found:
+        assert grouped.points[name] == each.points[name]
+        assert grouped.standard_error(name) == pytest.approx(each.standard_error(name), rel=0.05)
+        for one, other in ((grouped.interval(name).low, each.interval(name).low),
+                           (grouped.interval(name).high, each.interval(name).high)):  # fmt: skip
+            assert one == pytest.approx(other, abs=0.2 * each.standard_error(name))
+    assert grouped.standard_error("ratio", "mean") == pytest.approx(each.standard_error("ratio", "mean"), rel=0.05)

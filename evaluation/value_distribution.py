@@ -1,0 +1,100 @@
+"""How value is spread over customers under a policy that never ran: quantiles and tail means by weighting.
+
+The distribution F(x) = sum_i w_i 1{y_i <= x} / sum_i w_i, with y a customer's value and w the weight of the customer's
+decisions, is consistent for that under the policy (Chandak et al. 2021; Huang et al. 2021). A mean may hide that a
+policy earns from a few and loses on many.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from campaigns.errors import CampaignError
+from evaluation.intervals import Interval, customer_weights, quantile
+
+
+@dataclass(frozen=True)
+class ValueDistribution:
+    """Customers' values in ascending order, with the share of customers that each stands for.
+
+    Attributes:
+        values: Shape [N], ascending.
+        weights: not negative, not all 0. Shape [N].
+    """
+
+    values: np.ndarray
+    weights: np.ndarray
+
+    def quantile(self, share: float) -> float:
+        """Least value that at least this share of customers does not exceed."""
+        return float(self._quantiles(self.weights[None], share)[0])
+
+    def tail_mean(self, share: float) -> float:
+        """CVaR: mean value of the worst `share` of customers (Rockafellar and Uryasev 2000); the mean with 1."""
+        return float(self._tail_means(self.weights[None], share)[0])
+
+    def quantile_interval(self, share: float, draws: int = 1000, level: float = 0.95, seed: int = 0) -> Interval:
+        """`quantile` with its percentile interval by customer bootstrap."""
+        drawn = [self._quantiles(part * self.weights, share) for part in self._draws(draws, seed)]
+        return _interval(self.quantile(share), drawn, level)
+
+    def tail_mean_interval(self, share: float, draws: int = 1000, level: float = 0.95, seed: int = 0) -> Interval:
+        """`tail_mean` with its percentile interval by customer bootstrap."""
+        drawn = [self._tail_means(part * self.weights, share) for part in self._draws(draws, seed)]
+        return _interval(self.tail_mean(share), drawn, level)
+
+    def _draws(self, draws: int, seed: int) -> Iterator[np.ndarray]:
+        """Of customers; none with one customer, of whom nothing can be said."""
+        return customer_weights(len(self.values), draws, seed) if len(self.values) > 1 else iter(())
+
+    def _quantiles(self, weights: np.ndarray, share: float) -> np.ndarray:
+        """For rows of weights. Shape [draws]."""
+        _check_share(share)
+        reached = np.cumsum(weights, axis=1)
+        first = (reached < share * reached[:, -1:] * (1 - 1e-12)).sum(axis=1)
+        found = self.values[np.minimum(first, len(self.values) - 1)]
+        return np.where(reached[:, -1] > 0, found, np.nan)
+
+    def _tail_means(self, weights: np.ndarray, share: float) -> np.ndarray:
+        """For rows of weights. Shape [draws]."""
+        _check_share(share)
+        total = weights.sum(axis=1, keepdims=True)
+        # of the customer in whom the tail ends, only the part that belongs to it
+        kept = np.diff(np.minimum(np.cumsum(weights, axis=1), share * total), axis=1, prepend=0.0)
+        means: np.ndarray = (kept @ self.values) / np.where(total[:, 0] == 0, np.nan, share * total[:, 0])
+        return means
+
+
+def value_distribution(values: np.ndarray, weights: np.ndarray) -> ValueDistribution:
+    """The distribution of value per customer under a policy.
+
+    Args:
+        values: what each customer earned. Shape [N].
+        weights: of the customer's decisions: `importance_weights` with one row a customer, the last of
+            `cumulative_weights` over slots. Shape [N].
+    Raises:
+        CampaignError: where shapes differ, a value is not finite, a weight is negative or all are 0.
+    """
+    if values.ndim != 1 or values.shape != weights.shape:
+        raise CampaignError(f"evaluation: values {values.shape} and weights {weights.shape} must have one shape (N,).")
+    if not np.isfinite(values).all() or not (np.isfinite(weights) & (weights >= 0)).all():
+        raise CampaignError("evaluation: values must be finite, and weights finite and not below 0.")
+    if not weights.sum() > 0:
+        raise CampaignError("evaluation: the policy never decides as logged; its values cannot be told.")
+    order = np.argsort(values, kind="stable")
+    return ValueDistribution(values[order], weights[order])
+
+
+def _interval(point: float, drawn: list[np.ndarray], level: float) -> Interval:
+    if not drawn:
+        return Interval(point, float("nan"), float("nan"), level)
+    replicates, tail = np.concatenate(drawn), (1 - level) / 2
+    return Interval(point, quantile(replicates, tail), quantile(replicates, 1 - tail), level)
+
+
+def _check_share(share: float) -> None:
+    if not 0 < share <= 1:
+        raise CampaignError(f"evaluation: the share of customers must lie in (0, 1]; got {share}.")
