@@ -6,7 +6,7 @@ ask (32 more candidate features). On the other half: gain in log loss over the c
 head, the joint log loss of a row, and its paired difference to `counters` with a bootstrap of customers. Fits are
 repeated with `--fits` seeds, and losses averaged over them, since two seeds of one network differ as well. Attention
 earns its place where the interval of the difference is below zero and the difference is more than a hundredth of what
-`counters` gain over the constant. About five minutes a variant and fit on half a core.
+`counters` gain over the constant. Two to three minutes a variant and fit on one core.
 """
 
 from __future__ import annotations
