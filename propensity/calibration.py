@@ -13,6 +13,7 @@ from torch import Tensor
 
 from propensity.model import CALIBRATED, OUTCOME_OF, Calibration
 from propensity.network import HEADS
+from propensity.telling import telling_rows
 
 if TYPE_CHECKING:
     from propensity.fit import FitTables
@@ -65,11 +66,7 @@ def _head(name: str, outputs: Tensor, rows: Tensor, tables: FitTables) -> tuple[
     if f"{name}_bought" in HEADS and "purchased" in tables.outcome:
         bought = tables.outcome["purchased"][rows].unsqueeze(1)
         logit = logit + bought * outputs[..., HEADS.index(f"{name}_bought")]
-    used = tables.weight[rows] * tables.known[column][rows]
-    if name in {"open", "click"}:
-        used = used * tables.sent[rows]
-    if name == "click" and "opened" in tables.outcome:
-        used = used * (tables.outcome["opened"][rows] > 0)
+    used = tables.weight[rows] * telling_rows(name, tables.sent, tables.outcome, tables.known)[rows]
     return logit, tables.outcome[column][rows], used
 
 
@@ -128,7 +125,7 @@ def _value_law(outputs: Tensor, tables: FitTables, rows: Tensor) -> tuple[float,
     outcome = {name: values[rows] for name, values in tables.outcome.items()}
     if "value" not in outcome or "purchased" not in outcome:
         return 0.0, flat, 0.0
-    spent = (outcome["purchased"] > 0) & tables.known["value"][rows]
+    spent = telling_rows("value", tables.sent, tables.outcome, tables.known)[rows]
     if int(spent.sum()) < 2:
         return tables.value_unit, flat, 0.0
     clicked = outcome.get("clicked", torch.zeros_like(outcome["value"])).unsqueeze(1)

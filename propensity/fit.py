@@ -19,6 +19,7 @@ from propensity.model import OUTCOME_OF, PropensityModel
 from propensity.network import BASE, HEADS, NetworkSpec, PropensityNetwork
 from propensity.number_embedding import number_columns
 from propensity.split import Split, split_customers
+from propensity.telling import telling_rows
 
 ROWS_AT_ONCE = 65_536
 """Rows in one pass where nothing is learned, which bounds memory."""
@@ -110,7 +111,7 @@ def fit_tables(rows: DecisionRows, catalogue: Catalogue) -> FitTables:
         outcome[name] = values.nan_to_num()
     value_unit = 1.0
     if "value" in outcome and "purchased" in outcome:
-        spent = outcome["value"][(outcome["purchased"] > 0) & known["value"]]
+        spent = outcome["value"][telling_rows("value", sent, outcome, known)]
         if len(spent) > 1:
             value_unit = max(float(spent.std()), 1e-6)
     return FitTables(
@@ -322,28 +323,29 @@ def _losses(outputs: Tensor, tables: FitTables, rows: Tensor, bootstrap: Tensor)
     unit = LOSS_SCALE / (weight.unsqueeze(1) * bootstrap).sum().clamp(min=1.0)
     losses: dict[str, Tensor] = {}
 
-    def cross_entropy(name: str, logit: Tensor, column: str, among: Tensor | None) -> None:
+    # Where opens are not in the log, clicks teach nothing: no click without an open.
+    came = outcome | {"opened": outcome.get("opened", zero)}
+
+    def cross_entropy(name: str, logit: Tensor) -> None:
+        column = OUTCOME_OF[name]
         if column not in outcome:
             return
-        used = weight * known[column]
-        if among is not None:
-            used = used * among
+        used = weight * telling_rows(name, sent, came, known)
         each = F.binary_cross_entropy_with_logits(
             logit, outcome[column].unsqueeze(1).expand_as(logit), reduction="none"
         )
         losses[name] = unit * (used.unsqueeze(1) * bootstrap * each).sum()
 
-    cross_entropy("purchase", head["purchase"], "purchased", None)
-    cross_entropy("visit", head["visit"] + bought * head["visit_bought"], "visited", None)
-    cross_entropy("unsubscribe", head["unsubscribe"], "unsubscribed", None)
-    cross_entropy("open", head["open"] + bought * head["open_bought"], "opened", sent)
-    clickable = sent & (outcome.get("opened", zero) > 0)
-    cross_entropy("click", head["click"] + bought * head["click_bought"], "clicked", clickable)
+    cross_entropy("purchase", head["purchase"])
+    cross_entropy("visit", head["visit"] + bought * head["visit_bought"])
+    cross_entropy("unsubscribe", head["unsubscribe"])
+    cross_entropy("open", head["open"] + bought * head["open_bought"])
+    cross_entropy("click", head["click"] + bought * head["click_bought"])
     if "value" in outcome and "purchased" in outcome:
         clicked = outcome.get("clicked", zero).unsqueeze(1)
         mean = head["value"] + clicked * head["value_clicked"]
         error = (mean - (outcome["value"] / tables.value_unit).unsqueeze(1)).square()
-        weights = (weight * known["value"] * (outcome["purchased"] > 0)).unsqueeze(1) * bootstrap
+        weights = (weight * telling_rows("value", sent, outcome, known)).unsqueeze(1) * bootstrap
         losses["value"] = unit * VALUE_WEIGHT * (weights * error).sum()
     return losses
 
@@ -357,9 +359,7 @@ def _start_at_base_rates(network: PropensityNetwork, tables: FitTables) -> None:
         for head, column in OUTCOME_OF.items():
             if column not in tables.outcome:
                 continue
-            used = tables.weight * tables.known[column]
-            if head == "click" and "opened" in tables.outcome:
-                used = used * (tables.outcome["opened"] > 0)
+            used = tables.weight * telling_rows(head, tables.sent, tables.outcome, tables.known)
             outcome = tables.outcome[column]
             sent_logit = _base_logit(used * tables.sent, outcome)
             if head not in BASE:
@@ -370,7 +370,7 @@ def _start_at_base_rates(network: PropensityNetwork, tables: FitTables) -> None:
             if (used * tables.sent).any():
                 network.response.head_shift[:, HEADS.index(head)] = sent_logit - hold_logit
         if "value" in tables.outcome and "purchased" in tables.outcome:
-            spent = tables.outcome["value"][(tables.outcome["purchased"] > 0) & tables.known["value"]]
+            spent = tables.outcome["value"][telling_rows("value", tables.sent, tables.outcome, tables.known)]
             if len(spent):
                 network.base.head_shift[:, BASE.index("value")] = float(spent.mean()) / tables.value_unit
 

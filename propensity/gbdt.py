@@ -17,12 +17,13 @@ import torch
 from torch import Tensor
 
 from propensity.fit_settings import GBDTSettings
-from propensity.head_rows import SENT_ONLY, SHIFT_OF, HeadRows, Inputs
+from propensity.head_rows import SHIFT_OF, HeadRows, Inputs
 from propensity.logistic import HeadsOf
 from propensity.model import CALIBRATED
 from propensity.network import HEADS
 from propensity.regression import fit_logistic, moments, ridge
 from propensity.split import Split
+from propensity.telling import SENT_ONLY
 
 TREED = (*CALIBRATED, "value")
 ONE_THREAD = 512

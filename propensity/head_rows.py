@@ -1,4 +1,4 @@
-"""Which rows tell of which head, and what regressions see of them: the inputs of the families beside the network.
+"""What regressions see of the rows that tell of each head: the inputs of the families beside the network.
 
 A hold shows its customer and moment; a send shows them again, gated by having been sent, with the content. So the
 first part answers whatever is decided, and the second is the effect of sending and what it depends on.
@@ -16,12 +16,10 @@ from campaigns.audience import Catalogue, Population
 from campaigns.replay import DecisionRows
 from propensity.fit import FitTables, fit_tables
 from propensity.model import OUTCOME_OF
+from propensity.telling import SENT_ONLY, telling_rows
 
 SHIFT_OF = {"visit": "visit_bought", "open": "open_bought", "click": "click_bought", "value": "value_clicked"}
 """Heads that shift another where a purchase (for values: a click) accompanies it."""
-
-SENT_ONLY = frozenset({"open", "click"})
-"""Heads that only a send has."""
 
 BLOCK = 16_384
 """Rows of the design held at a time."""
@@ -150,14 +148,7 @@ def _head_rows(head: str, inputs: Inputs, tables: FitTables, rows: Tensor) -> He
     column = OUTCOME_OF.get(head, head)
     if column not in outcomes or (head == "value" and "purchased" not in outcomes):
         return None
-    used = known[column][rows]
-    if head in SENT_ONLY:
-        used = used & inputs.sent[rows]
-    if head == "click" and "opened" in outcomes:
-        used = used & (outcomes["opened"][rows] > 0)
-    if head == "value":
-        used = used & (outcomes["purchased"][rows] > 0)
-    kept = rows[used]
+    kept = rows[telling_rows(head, inputs.sent, outcomes, known)[rows]]
     kept = kept[torch.argsort(inputs.sent[kept].long(), stable=True)]
     beside = torch.zeros(len(kept))
     accompanies = "clicked" if head == "value" else "purchased"

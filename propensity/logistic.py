@@ -16,11 +16,12 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from propensity.head_rows import SENT_ONLY, SHIFT_OF, HeadRows, Inputs
+from propensity.head_rows import SHIFT_OF, HeadRows, Inputs
 from propensity.model import CALIBRATED
 from propensity.network import HEADS
 from propensity.regression import chosen_ridge, fit_logistic, moments, ridge
 from propensity.split import Split
+from propensity.telling import SENT_ONLY
 
 NEWTON_STEPS_OF_MEMBERS = 2
 LEVEL = 1.959963984540054

@@ -19,6 +19,7 @@ from propensity.model import OUTCOME_OF
 from propensity.response import Response
 from propensity.response_model import ResponseModel
 from propensity.segment_ratios import observed_over_expected, row_groups
+from propensity.telling import telling_rows
 
 BINS = 10
 ROWS_AT_ONCE = 65_536
@@ -43,7 +44,7 @@ def propensity_metrics(
     """
     listed = rows.take(rows.decision <= len(catalogue))
     response = predict_rows(model, listed, population, catalogue)
-    sent = (listed.decision > HOLD).numpy()
+    sent, known = listed.decision > HOLD, {name: ~values.isnan() for name, values in listed.outcomes.items()}
     weight, customer = listed.weight.double().numpy(), population.units[listed.customer].numpy()
     groups = row_groups(listed, catalogue, users)
     predicted = response.by_head()
@@ -52,11 +53,7 @@ def propensity_metrics(
         if outcome not in listed.outcomes:
             continue
         observed = listed.outcomes[outcome].double().numpy()
-        used = ~np.isnan(observed)
-        if head in {"open", "click"}:
-            used &= sent
-        if head == "click" and "opened" in listed.outcomes:
-            used &= listed.outcomes["opened"].numpy() > 0
+        used = telling_rows(head, sent, listed.outcomes, known).numpy()
         if used.any():
             chance = predicted[head].double().numpy()[used]
             heads[outcome] = head_metrics(chance, observed[used], weight[used]) | {
@@ -67,7 +64,8 @@ def propensity_metrics(
             }
     report: dict[str, Any] = {"heads": heads}
     if "value" in listed.outcomes and "purchased" in listed.outcomes:
-        report["value"] = _value_metrics(response, listed, catalogue, weight, customer)
+        bought = telling_rows("value", sent, listed.outcomes, known).numpy()
+        report["value"] = _value_metrics(response, listed, catalogue, weight, customer, bought)
     return report
 
 
@@ -184,18 +182,21 @@ def predict_rows(model: ResponseModel, rows: DecisionRows, population: Populatio
 
 
 def _value_metrics(
-    response: Response, rows: DecisionRows, catalogue: Catalogue, weight: np.ndarray, customer: np.ndarray
+    response: Response,
+    rows: DecisionRows,
+    catalogue: Catalogue,
+    weight: np.ndarray,
+    customer: np.ndarray,
+    bought: np.ndarray,
 ) -> dict[str, Any]:
-    bought = (rows.outcomes["purchased"] > 0).numpy()
     value = rows.outcomes["value"].double().numpy()
-    known = bought & ~np.isnan(value)
-    if not known.any():
+    if not bought.any():
         return {"note": "nobody bought"}
     predicted = response.value_if_bought.double().numpy()
     return {
-        "mean_predicted": float(predicted[known].mean()),
-        "mean_observed": float(value[known].mean()),
-        "rmse": float(np.sqrt(np.mean((predicted[known] - value[known]) ** 2))),
+        "mean_predicted": float(predicted[bought].mean()),
+        "mean_observed": float(value[bought].mean()),
+        "rmse": float(np.sqrt(np.mean((predicted[bought] - value[bought]) ** 2))),
         "by_content": value_by_content(
             response.expected_value.double().numpy(), np.nan_to_num(value), rows.decision.numpy(), weight, customer,
             [str(one) for one in catalogue.ids],
