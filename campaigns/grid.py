@@ -41,6 +41,11 @@ class DecisionGrid:
         """T."""
         return int(self.decision.shape[1])
 
+    @property
+    def is_one_shot(self) -> bool:
+        """Whether every customer is decided on once."""
+        return self.slots == 1
+
     def take(self, rows: np.ndarray) -> DecisionGrid:
         """The customers at `rows`."""
         return DecisionGrid(

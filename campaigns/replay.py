@@ -47,6 +47,7 @@ class DecisionRows:
         candidate: candidate features of the content sent, 0 on hold. Shape [R, Fc], float32.
         outcomes: attributed outcomes by name, NaN where unknown. Shape [R] each, float32.
         weight: how many rows of the log each stands for (holds are subsampled). Shape [R], float32.
+        one_shot: whether their log decides on every customer once.
     """
 
     customer: Tensor
@@ -56,6 +57,7 @@ class DecisionRows:
     candidate: Tensor
     outcomes: dict[str, Tensor]
     weight: Tensor
+    one_shot: bool = False
 
     def __len__(self) -> int:
         return int(self.customer.shape[0])
@@ -70,6 +72,7 @@ class DecisionRows:
             self.candidate[rows],
             {name: values[rows] for name, values in self.outcomes.items()},
             self.weight[rows],
+            self.one_shot,
         )
 
 
@@ -176,4 +179,5 @@ def decision_rows(
         torch.cat([p.candidate for p in parts]),
         {name: torch.cat([p.outcomes[name] for p in parts]) for name in parts[0].outcomes},
         torch.cat([p.weight for p in parts]),
+        grid.is_one_shot,
     )

@@ -11,7 +11,7 @@ For all: how much worse a model predicts customers whom it never saw when one co
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -267,9 +267,7 @@ def _other_moments(rows: DecisionRows, generator: np.random.Generator) -> Decisi
     for sent in (True, False):
         inside = torch.nonzero((rows.decision > HOLD) == sent).flatten()
         order[inside] = inside[torch.from_numpy(generator.permutation(len(inside)))]
-    return DecisionRows(
-        rows.customer, rows.slot, rows.decision, rows.state[order], rows.candidate[order], rows.outcomes, rows.weight
-    )
+    return replace(rows, state=rows.state[order], candidate=rows.candidate[order])
 
 
 def importance_of(attributions: Attributions) -> dict[str, list[dict[str, Any]]]:

@@ -151,7 +151,7 @@ def fit_network(
     Returns:
         The calibrated model, on the CPU.
     """
-    chosen = settings.for_log(one_shot=len(rows.customer.unique()) == len(rows))
+    chosen = settings.for_log(rows.one_shot)
     generator = torch.Generator().manual_seed(seed)
     torch.manual_seed(seed)
     network, batches = prepared(rows, population, catalogue, chosen, device)

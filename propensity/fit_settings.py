@@ -155,7 +155,7 @@ class FitSettings:
         and customers, whom embeddings would learn by heart, are few.
 
         Args:
-            one_shot: whether every customer has a single row.
+            one_shot: whether every customer is decided on once.
         """
         chosen = dict(ONE_SHOT if one_shot else MANY_SLOTS)
         chosen |= {name: getattr(self, name) for name in chosen if getattr(self, name) is not None}

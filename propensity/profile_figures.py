@@ -106,7 +106,7 @@ def customer_sums(
     effect = np.zeros(len(rows))
     effect[sent.numpy()] = predicted[sent.numpy()] - held.expected(outcome).double().numpy()
     treated = was_sent * (free if free.any() else known)
-    one_shot = grid.slots == 1
+    one_shot = grid.is_one_shot
     columns = {
         "time": counted * (1.0 if one_shot else slot_hours / 168.0),
         "outcome": counted * np.nan_to_num(happened),

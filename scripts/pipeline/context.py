@@ -73,10 +73,10 @@ class Study:
         share = 1.0 if self.is_one_shot else self.config.propensity.hold_share
         return decision_rows(self.grid, self.population, self.catalogue, self.log.clock, share, self.config.seed)
 
-    @cached_property
+    @property
     def is_one_shot(self) -> bool:
         """Whether every customer is decided on once: then there is no market and no sequential agent."""
-        return self.grid.slots == 1
+        return self.grid.is_one_shot
 
     @cached_property
     def has_sends(self) -> bool:

@@ -84,7 +84,7 @@ def network_stage(study: Study, half: str) -> Stage:
 
     def work(folder: Path, progress: StageProgress) -> None:
         rows = fitting_rows(study, half)
-        epochs = fit.for_log(study.is_one_shot).epochs
+        epochs = fit.for_log(rows.one_shot).epochs
         model = fit_model(
             rows, study.population, study.catalogue, fit, config.seed * 10 + SEEDS[half],
             lambda done, loss: progress.update(done, epochs, f"loss {loss:.4f}"), study.device,

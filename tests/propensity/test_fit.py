@@ -205,6 +205,18 @@ def test_a_head_without_a_single_positive_predicts_next_to_nothing(rows: Decisio
     assert torch.isfinite(response.expected_value).all()  # type: ignore[attr-defined]
 
 
+def test_the_log_and_not_the_rows_that_are_left_says_whether_it_is_one_shot(rows: DecisionRows) -> None:
+    few = FitSettings(epochs=1, width=8, members=2)
+    first = [int(torch.nonzero(rows.customer == one)[0]) for one in range(300)]
+    single = rows.take(torch.tensor(first))  # of a log of many slots
+    bins = [
+        fit_network(part, population(), catalogue(), few, seed=0).predictor.spec.bins  # type: ignore[attr-defined]
+        for part in (single, replace(single, one_shot=True), replace(single, one_shot=True).take(torch.arange(250)))
+    ]
+    assert bins == [few.for_log(one_shot).bins for one_shot in (False, True, True)]
+    assert bins[0] != bins[1]
+
+
 def test_nothing_to_learn_from_is_named(rows: DecisionRows) -> None:
     with pytest.raises(CampaignError, match="no labelled decision"):
         fit_network(rows.take(torch.zeros(0, dtype=torch.int64)), population(), catalogue(), FitSettings(), seed=0)

@@ -139,5 +139,7 @@ def test_sets_that_can_only_be_fitted_say_so_before_they_are_read(tmp_path: Path
 def test_all_holds_of_a_one_shot_log_are_kept(tmp_path: Path) -> None:
     s = study(tmp_path, one_shot(clean_tables(200)))
     rows = judging_rows(s)
+    assert s.is_one_shot
+    assert rows.one_shot
     assert len(rows) == len(s.halves[JUDGE])
     assert (rows.weight == 1).all()
