@@ -6,7 +6,9 @@ customers, with the same noise, in the training world (without its pessimism), i
 fitted to the other half, and in the truth. Printed are the paired gains over the incumbent; the exploitation gap,
 (training - judged) / training gain; and judged - truth, in the objective's unit. Intervals (95 %) hold the chance of
 who is drawn, not that of the one log, fit and training. Thin are sends that lie where the log is thin (docs/gate.md),
-in the judging world of the first family. About 15 minutes a variant on one core.
+in the judging world of the first family. Last comes a rule that learned nowhere: it cannot have exploited anything, so
+what its gain loses from world to world is how the two fits differ. The default guardrails are stricter than the support
+mask; `guardrails=none` lets it bind. Some ten minutes a variant on one core of its own.
 """
 
 from __future__ import annotations
@@ -15,20 +17,21 @@ import argparse
 import tempfile
 from collections.abc import Mapping, Sequence
 from copy import copy
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from benchmarks.policy_path import study_of
+from benchmarks.policy_path import far_rules, study_of
 from envs.reference.variants import VARIANTS
 from evaluation.intervals import Interval, customer_weights, mean_interval, quantile
 from propensity.fit_settings import KINDS
 from scripts.pipeline.agent_stage import agent_stage
 from scripts.pipeline.context import JUDGE, TRAIN, Study
-from scripts.pipeline.fit_stage import incumbent_stage, network_stage
+from scripts.pipeline.fit_stage import incumbent_stage, network_stage, serving_guardrails
 from scripts.pipeline.judge_stage import INCUMBENT, load_rollouts, load_thin, worlds_stage
+from scripts.pipeline.progress import StageProgress
 from scripts.pipeline.stage import Stage
 
 GRID: dict[str, dict[str, float]] = {
@@ -39,6 +42,9 @@ GRID: dict[str, dict[str, float]] = {
     "support mask off, pessimism 1": {"support": 1.0, "pessimism": 1.0},
 }
 """Settings of `market` under which PPO is trained."""
+
+RULE = "favourite, evening, daily"
+"""The rule, of `benchmarks.policy_path.far_rules`, that learned nowhere."""
 
 TRAINING, TRUTH = "training", "truth"
 DRAWS = 2000
@@ -52,6 +58,16 @@ def with_market(study: Study, **changed: Any) -> Study:
     return other
 
 
+def rule_stage(study: Study, incumbent: Stage) -> Stage:
+    """Saves the rule that learned nowhere as a stage saves an agent."""
+    guardrails = serving_guardrails(study, incumbent)
+
+    def work(folder: Path, progress: StageProgress) -> None:
+        study.make_policy(RULE, far_rules(study)[RULE], None, guardrails, plain=True).save(folder / "policy")
+
+    return study.runner.run("agents/rule", {"rule": RULE, "guardrails": asdict(guardrails)}, (incumbent,), work)
+
+
 def gains_of(
     study: Study, agent: Stage, train: Stage, judges: Mapping[str, Stage], incumbent: Stage
 ) -> tuple[dict[str, np.ndarray], float | None]:
@@ -59,7 +75,7 @@ def gains_of(
 
     Args:
         study: as it is: every policy is compared to the same log, whatever its own limits were.
-        agent: the stage that trained the policy.
+        agent: the stage that saved the policy.
         train: the training world's model.
         judges: models of the judging worlds, by family.
         incumbent: the fitted logging policy, and the log to which decisions are compared.
@@ -148,6 +164,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
                     agent = agent_stage(changed, AGENT, train, incumbent_stage(changed))
                     found[label] = gains_of(study, agent, train, judges, incumbent)
                     print(f"{variant}, seed {seed}, {label}: done", flush=True)
+                found[f"not trained: {RULE}"] = gains_of(study, rule_stage(study, incumbent), train, judges, incumbent)
             print(f"\n{variant}, seed {seed}\n\n{table_of(found, seed)}\n", flush=True)
 
 
