@@ -14,7 +14,10 @@ from scripts.pipeline.fit_stage import incumbent_stage, network_stage
 from scripts.pipeline.judge_stage import INCUMBENT, load_rollouts, worlds_stage
 from scripts.pipeline.pipeline import open_study, run_pipeline
 from scripts.pipeline.table import print_values
+from tests.campaigns.logs_on_disk import clean_tables
 from tests.scripts.settings import composed
+from tests.scripts.test_splits import one_shot
+from tests.scripts.test_splits import study as study_of
 
 TINY = ("debug=fast", "data.customers=150", "market.judge_customers=60", "panel=[]")
 
@@ -65,8 +68,12 @@ def test_the_judging_family_is_the_training_family_unless_said(tmp_path: Path) -
     assert (study.family(TRAIN), study.family(JUDGE), study.family("all")) == ("logistic", "logistic", "logistic")
     study.config.market.judge_kind = "gbdt"
     assert (study.family(TRAIN), study.family(JUDGE), study.family("all")) == ("logistic", "gbdt", "logistic")
-    study.is_one_shot = True  # nothing is judged in a world there
-    assert study.family(JUDGE) == "logistic"
+
+
+def test_a_log_with_one_decision_a_customer_has_no_judging_world_and_one_family(tmp_path: Path) -> None:
+    study = study_of(tmp_path, one_shot(clean_tables()), "market.judge_kind=gbdt", policies=True)
+    assert study.is_one_shot
+    assert (study.family(TRAIN), study.family(JUDGE)) == ("network", "network")
 
 
 def test_a_family_that_is_none_is_refused_with_the_nearest() -> None:
