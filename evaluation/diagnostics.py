@@ -87,8 +87,7 @@ def diagnose(
     weights = importance_weights(logged, target)
     top = float("nan") if contributions is None else top_customer_share(contributions, logged.customer)
     found = diagnose_weights(weights, unsupported_mass(logged, target, logging, floor), top)
-    wrong = _wrong_probabilities(check_logged_probabilities(logged, target.shape[1]))
-    return found if found.refused or not wrong else replace(found, refused=wrong)
+    return refuse_wrong_probabilities(found, check_logged_probabilities(logged, target.shape[1]))
 
 
 def diagnose_weights(
@@ -99,10 +98,17 @@ def diagnose_weights(
     The rule: refused when ESS / n < 1 %, when ESS is below 200 (or n / 2), or when the mean weight is off 1 by more
     than 0.2. A mean weight that is off by less, but more than chance allows, is noted.
     """
-    rows, effective = len(weights), effective_sample_size(weights)
-    mean = float(weights.mean())
+    rows = len(weights)
     error = float(weights.std(ddof=1) / rows**0.5) if rows > 1 else float("nan")
-    largest = float(weights.max())
+    return judge_weights(
+        rows, effective_sample_size(weights), float(weights.mean()), error, float(weights.max()), unsupported, top_share
+    )
+
+
+def judge_weights(
+    rows: int, effective: float, mean: float, error: float, largest: float, unsupported: float, top_share: float
+) -> WeightDiagnostics:
+    """The same from what `WeightDiagnostics` holds of the weights; `mean` and `error` are the mean weight's."""
     refused, refused_by, notes = None, None, []
     least = max(LEAST_ESS_SHARE * rows, min(LEAST_EFFECTIVE_ROWS, rows / 2))
     if effective < least:
@@ -160,12 +166,18 @@ def unsupported_mass(
         floor: a probability.
     """
     if logging is None:
-        best = np.zeros(target.shape[1])
-        np.maximum.at(best, logged.action, logged.logged_prob)
+        best = likeliest(logged, target.shape[1])
         return float(target[:, best < floor].sum() / len(target))
     if logging.shape != target.shape:
         raise CampaignError(f"evaluation: logging probabilities have shape {logging.shape}; expected {target.shape}.")
     return float(np.where(logging < floor, target, 0.0).sum() / len(target))
+
+
+def likeliest(logged: LoggedDecisions, decisions: int) -> np.ndarray:
+    """Largest probability with which each decision was taken, 0 where it never was. Shape [decisions]."""
+    best = np.zeros(decisions)
+    np.maximum.at(best, logged.action, logged.logged_prob)
+    return best
 
 
 def top_customer_share(contributions: Contributions, customer: np.ndarray) -> float:
@@ -208,12 +220,30 @@ def check_logged_probabilities(logged: LoggedDecisions, decisions: int) -> Proba
         logged: n decisions.
         decisions: 1 + K.
     """
-    rows, inverse = len(logged), 1 / logged.logged_prob
-    taken = np.bincount(logged.action, minlength=decisions)
-    mean = np.bincount(logged.action, weights=inverse, minlength=decisions) / rows
-    square = np.bincount(logged.action, weights=inverse**2, minlength=decisions) / rows
+    return probability_check(len(logged), *inverse_sums(logged, decisions))
+
+
+def inverse_sums(logged: LoggedDecisions, decisions: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """By decision: rows, and sums of 1 / probability and of its square. Shapes [decisions]."""
+    inverse = 1 / logged.logged_prob
+    return (
+        np.bincount(logged.action, minlength=decisions),
+        np.bincount(logged.action, weights=inverse, minlength=decisions),
+        np.bincount(logged.action, weights=inverse**2, minlength=decisions),
+    )
+
+
+def probability_check(rows: int, taken: np.ndarray, inverse: np.ndarray, squares: np.ndarray) -> ProbabilityCheck:
+    """The check from `inverse_sums` of `rows` rows."""
+    mean, square = inverse / rows, squares / rows
     error = np.sqrt(np.maximum(square - mean**2, 0.0) / rows)
     return ProbabilityCheck(taken, mean, error, mean > 1 + np.maximum(4 * error, 1e-9))
+
+
+def refuse_wrong_probabilities(found: WeightDiagnostics, check: ProbabilityCheck) -> WeightDiagnostics:
+    """The diagnostics, refused where decisions came more often than their logged probabilities allow."""
+    wrong = _wrong_probabilities(check)
+    return found if found.refused or not wrong else replace(found, refused=wrong)
 
 
 def _wrong_probabilities(check: ProbabilityCheck) -> str | None:

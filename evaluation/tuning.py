@@ -50,16 +50,17 @@ class Slope:
     def chosen(self, logged: LoggedDecisions, target: np.ndarray, predicted: np.ndarray | None = None) -> Estimator:
         """The candidate that is used on this log."""
         found = [candidate.contributions(logged, target, predicted) for candidate in self.candidates]
-        return self.candidates[self._index(found, logged.customer)]
+        return self.candidates[self.choice(found, logged.customer)]
 
     def contributions(
         self, logged: LoggedDecisions, target: np.ndarray, predicted: np.ndarray | None = None
     ) -> Contributions:
         """See `Estimator.contributions`."""
         found = [candidate.contributions(logged, target, predicted) for candidate in self.candidates]
-        return found[self._index(found, logged.customer)]
+        return found[self.choice(found, logged.customer)]
 
-    def _index(self, found: list[Contributions], customer: np.ndarray) -> int:
+    def choice(self, found: Sequence[Contributions], customer: np.ndarray) -> int:
+        """Which candidate is used, from the candidates' contributions and the customer of each of their rows."""
         values = np.array([estimate.value for estimate in found])
         errors, customers = zip(*(clustered_error(estimate, customer) for estimate in found), strict=True)
         half = np.array(errors) * student_quantile(1 - self.delta, customers[0])
