@@ -59,6 +59,20 @@ class DecisionGrid:
             {k: v[rows] for k, v in self.happened_content.items()},
         )
 
+    def columns(self, first: int, slots: int) -> DecisionGrid:
+        """The `slots` slots from column `first` on."""
+        part = slice(first, first + slots)
+        return DecisionGrid(
+            self.first_slot + first,
+            self.decision[:, part],
+            self.action_prob[:, part],
+            self.eligible[:, part],
+            self.labelled[:, part],
+            {k: v[:, part] for k, v in self.outcomes.items()},
+            {k: v[:, part] for k, v in self.happened.items()},
+            {k: v[:, part] for k, v in self.happened_content.items()},
+        )
+
 
 def make_grid(log: CampaignLog) -> DecisionGrid:
     """Puts a log's decisions on the grid.

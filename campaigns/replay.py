@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -123,6 +123,32 @@ def replay(
             state = past.record_happenings(state, Happenings(**alone, content=own), slot, seen.daypart, catalogue)
             flags["unsubscribed"] = nobody
         state = past.record_happenings(state, Happenings(**flags, content=content), slot, seen.daypart, catalogue)
+
+
+def history_before(
+    grid: DecisionGrid, population: Population, catalogue: Catalogue, clock: SlotClock, column: int
+) -> History:
+    """What is known of every customer before the slot in a column of the grid; after its last slot, at its end.
+
+    Args:
+        grid, population, catalogue, clock: of one log.
+        column: of the grid, from 0; slots after the grid's last add nothing.
+    """
+    if column <= 0:
+        return past.start(len(population), catalogue)
+    before = grid.columns(0, min(column, grid.slots))
+    nothing = np.full((len(population), 1), ABSENT, dtype=before.decision.dtype)
+    # One empty slot more, so that what the last one brought is recorded before it is looked at.
+    ended = replace(
+        before,
+        decision=np.concatenate([before.decision, nothing], axis=1),
+        eligible=np.pad(before.eligible, ((0, 0), (0, 1))),
+        happened={name: np.pad(values, ((0, 0), (0, 1))) for name, values in before.happened.items()},
+        happened_content={name: np.pad(values, ((0, 0), (0, 1))) for name, values in before.happened_content.items()},
+    )
+    for step in replay(ended, population, catalogue, clock):
+        state = step.observation.history
+    return state
 
 
 def decision_rows(

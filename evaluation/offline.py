@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -17,7 +17,6 @@ from campaigns.clock import SlotClock
 from campaigns.grid import DecisionGrid
 from campaigns.guardrails import NO_GUARDRAILS, Guardrails, allowed_decisions
 from campaigns.history import ABSENT, HOLD
-from campaigns.logging_policy import LoggingPolicyModel
 from campaigns.objective import Objective
 from campaigns.observation import Observation
 from campaigns.replay import replay
@@ -52,6 +51,26 @@ class LoggedSlots:
     target: dict[str, np.ndarray]
     fitted: bool
 
+    def take(self, rows: np.ndarray) -> LoggedSlots:
+        """The customers at `rows` (int64 or bool mask)."""
+        return LoggedSlots(
+            self.action[rows],
+            self.reward[rows],
+            self.logged_prob[rows],
+            self.known[rows],
+            self.predicted[rows],
+            {name: chances[rows] for name, chances in self.target.items()},
+            self.fitted,
+        )
+
+
+class LogsDecisions(Protocol):
+    """Anything that says how likely the logging policy was to take each decision."""
+
+    def probabilities(self, observation: Observation) -> torch.Tensor:
+        """Shape [N, 1 + K], rows sum to 1."""
+        ...
+
 
 def logged_rewards(grid: DecisionGrid, catalogue: Catalogue, objective: Objective, slots: int) -> np.ndarray:
     """What the first slots really earned, unknown outcomes as 0. Shape [N, slots]."""
@@ -76,9 +95,10 @@ def collect_slots(
     objective: Objective,
     policies: Mapping[str, Decides],
     model: ResponseModel,
-    logging_policy: LoggingPolicyModel,
+    logging_policy: LogsDecisions,
     slots: int,
     progress: Callable[[int], None] | None = None,
+    first: int = 0,
 ) -> LoggedSlots:
     """Replays a log and asks every policy what it would do in the logged states.
 
@@ -91,37 +111,42 @@ def collect_slots(
         logging_policy: stands in where `action_prob` is unknown.
         slots: H, at most what the log has.
         progress: called with slots done.
+        first: column of the first evaluated slot; what came before it is history.
     """
-    horizon = min(slots, grid.slots)
-    action = np.clip(grid.decision[:, :horizon].astype(np.int64), HOLD, len(catalogue))
-    logged_prob = grid.action_prob[:, :horizon].astype(np.float64)
-    known = (grid.decision[:, :horizon] != ABSENT) & grid.labelled[:, :horizon]
-    known &= grid.decision[:, :horizon] <= len(catalogue)
+    horizon = min(slots, grid.slots - first)
+    part = grid.columns(first, horizon)
+    action = np.clip(part.decision.astype(np.int64), HOLD, len(catalogue))
+    logged_prob = part.action_prob.astype(np.float64)
+    known = (part.decision != ABSENT) & part.labelled
+    known &= part.decision <= len(catalogue)
     known = np.cumprod(known, axis=1).astype(bool)
     shape = (len(population), horizon, 1 + len(catalogue))
     predicted, target = np.zeros(shape), {name: np.zeros(shape) for name in policies}
     fitted = bool(np.isnan(logged_prob[known]).any())
     everyone = population.without_holdout()
     for step in replay(grid, everyone, catalogue, clock, guardrails=guardrails):
-        if step.column >= horizon:
+        column = step.column - first
+        if column >= horizon:
             break
+        if column < 0:
+            continue
         seen = step.observation
-        predicted[:, step.column] = expected_rewards(model, seen, objective).numpy()
+        predicted[:, column] = expected_rewards(model, seen, objective).numpy()
         for name, policy in policies.items():
             chances = policy.probabilities_of(seen).double().numpy()
-            target[name][:, step.column] = chances / chances.sum(axis=1, keepdims=True)
+            target[name][:, column] = chances / chances.sum(axis=1, keepdims=True)
         if fitted:
-            chances = logging_policy.probabilities(_as_logged(seen, grid.eligible[:, step.column])).double().numpy()
-            own = chances[np.arange(len(action)), action[:, step.column]]
-            missing = np.isnan(logged_prob[:, step.column])
-            logged_prob[missing, step.column] = np.clip(own[missing], 1e-4, 1.0)
+            chances = logging_policy.probabilities(_as_logged(seen, part.eligible[:, column])).double().numpy()
+            own = chances[np.arange(len(action)), action[:, column]]
+            missing = np.isnan(logged_prob[:, column])
+            logged_prob[missing, column] = np.clip(own[missing], 1e-4, 1.0)
         if progress is not None:
-            progress(step.column + 1)
+            progress(column + 1)
     logged_prob[~known] = 1.0
-    reward = logged_rewards(grid, catalogue, objective, horizon)
+    reward = logged_rewards(part, catalogue, objective, horizon)
     # A field set aside is not a 0: the prediction for what was decided leaves the estimate where it would be.
     taken = np.take_along_axis(predicted, action[..., None], axis=2)[..., 0]
-    reward = np.where(_outcome_known(grid, objective, horizon), reward, taken)
+    reward = np.where(_outcome_known(part, objective, horizon), reward, taken)
     reward = np.where(known, reward, 0.0)
     return LoggedSlots(action, reward, logged_prob, known, predicted, target, fitted)
 
