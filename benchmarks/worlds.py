@@ -1,14 +1,16 @@
 """How the exploitation gap shrinks: `python -m benchmarks.worlds [--variants ecommerce ...] [--seeds 0 ...]`.
 
-PPO is trained in the training half's world as the settings are, with the support mask off (`market.support=1.0`: only
-what goes beyond all of the log is masked), with pessimism, and with both. Each policy then acts among the same
-customers, with the same noise, in the training world (without its pessimism), in judging worlds of every family, all
-fitted to the other half, and in the truth. Printed are the paired gains over the incumbent; the exploitation gap,
-(training - judged) / training gain; and judged - truth, in the objective's unit. Intervals (95 %) hold the chance of
-who is drawn, not that of the one log, fit and training. Thin are sends that lie where the log is thin (docs/gate.md),
-in the judging world of the first family. Last comes a rule that learned nowhere: it cannot have exploited anything, so
-what its gain loses from world to world is how the two fits differ. The default guardrails are stricter than the support
-mask; `guardrails=none` lets it bind. Some ten minutes a variant on one core of its own.
+PPO, or another `--agent`, learns in the training half's world as the settings are, with the support mask off
+(`market.support=1.0`: only what goes beyond all of the log is masked), with pessimism, and with both. Each policy then
+acts among the same customers, with the same noise, in the training world (without its pessimism), in judging worlds of
+every family, all fitted to the other half, and in the truth. Printed are the paired gains over the incumbent; the
+exploitation gap, (training - judged) / training gain; and judged - truth, in the objective's unit. Intervals (95 %)
+tell the chance of who is drawn, not that of the one log, fit and training. Thin are sends that lie where the log is
+thin (docs/gate.md), in the judging world of the first family.
+
+Last comes a rule that learned nowhere: it cannot have exploited anything, so what its gain loses from world to world is
+how the fits differ. The default guardrails are stricter than the support mask; `guardrails=none` lets it bind. Some ten
+minutes a variant on one core of its own.
 """
 
 from __future__ import annotations
@@ -24,6 +26,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.policy_path import far_rules, study_of
+from conf.schema import AGENTS
 from envs.reference.variants import VARIANTS
 from evaluation.intervals import Interval, customer_weights, mean_interval, quantile
 from propensity.fit_settings import KINDS
@@ -41,14 +44,13 @@ GRID: dict[str, dict[str, float]] = {
     "pessimism 1": {"pessimism": 1.0},
     "support mask off, pessimism 1": {"support": 1.0, "pessimism": 1.0},
 }
-"""Settings of `market` under which PPO is trained."""
+"""Settings of `market` under which the agent is trained."""
 
 RULE = "favourite, evening, daily"
 """The rule, of `benchmarks.policy_path.far_rules`, that learned nowhere."""
 
-TRAINING, TRUTH = "training", "truth"
+TRAINING, TRUTH, PLAYED = "training", "truth", "played"
 DRAWS = 2000
-AGENT = "ppo"
 
 
 def with_market(study: Study, **changed: Any) -> Study:
@@ -86,7 +88,7 @@ def gains_of(
     thin = None
     for kind, judge in judges.items():
         judged_by = with_market(study, judge_kind=kind)
-        mine = worlds_stage(judged_by, AGENT, {AGENT: agent}, train, judge, incumbent)
+        mine = worlds_stage(judged_by, PLAYED, {PLAYED: agent}, train, judge, incumbent)
         base = load_rollouts(worlds_stage(judged_by, INCUMBENT, {}, train, judge, incumbent))
         found = {place: part["value"] - base[place]["value"] for place, part in load_rollouts(mine).items()}
         gains.setdefault(TRAINING, found["market"])
@@ -149,6 +151,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--variants", nargs="+", default=["ecommerce"], choices=list(VARIANTS))
     parser.add_argument("--seeds", nargs="+", type=int, default=[0])
     parser.add_argument("--families", nargs="+", default=list(KINDS), choices=list(KINDS))
+    parser.add_argument("--agent", default="ppo", choices=AGENTS)
     parser.add_argument("--settings", nargs="+", default=list(GRID), choices=list(GRID))
     parser.add_argument("--cache", type=Path, default=Path(".cache"))
     options, overrides = parser.parse_known_args(arguments)
@@ -161,7 +164,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 found = {}
                 for label in options.settings:
                     changed = with_market(study, **GRID[label])
-                    agent = agent_stage(changed, AGENT, train, incumbent_stage(changed))
+                    agent = agent_stage(changed, options.agent, train, incumbent_stage(changed))
                     found[label] = gains_of(study, agent, train, judges, incumbent)
                     print(f"{variant}, seed {seed}, {label}: done", flush=True)
                 found[f"not trained: {RULE}"] = gains_of(study, rule_stage(study, incumbent), train, judges, incumbent)
