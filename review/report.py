@@ -11,7 +11,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from campaigns.errors import CampaignError
@@ -33,9 +32,9 @@ from review.evidence import (
 from review.families import families_section, families_used, family_used, worlds_words
 from review.gate import gate_section
 from review.grounds import again_section, network_section
+from review.page import render_template, write_page
 from review.profiles import profiles_section
 
-TEMPLATES = Path(__file__).parent / "templates"
 SHOWN_CONTENTS = 12
 ONE_DECISION = "a one-shot campaign has one decision a customer, so there is no timing or frequency to show"
 Section = dict[str, Any]
@@ -51,21 +50,12 @@ def write_report(run_folder: Path) -> Path:
     Raises:
         CampaignError: where the folder is not there or holds none of a run's files.
     """
-    page = render(read_evidence(Path(run_folder)))
-    target = Path(run_folder) / "report.html"
-    part = target.with_name(".report.html.part")
-    part.write_text(page, encoding="utf-8")
-    part.replace(target)
-    return target
+    return write_page(Path(run_folder) / "report.html", render(read_evidence(Path(run_folder))))
 
 
 def render(evidence: Evidence) -> str:
     """The page of a run. The same evidence gives the same page: it holds no times and no random names."""
-    environment = Environment(
-        loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
-        lstrip_blocks=True,
-    )  # fmt: skip
-    page = environment.get_template("report.html.j2").render(**_page(evidence)) + "\n"
+    page = render_template("report.html.j2", _page(evidence))
     return page.replace("95 % interval", f"95{words.NO_BREAK}% interval")
 
 

@@ -1,0 +1,350 @@
+"""The page of a new campaign: one self-contained HTML file, made from `campaign.json` alone."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from markupsafe import Markup
+
+from campaigns.errors import CampaignError
+from review import campaign_charts, words
+from review.campaign_charts import Row
+from review.evidence import Range, dig, mappings, number, read_range, text_of, texts
+from review.page import render_template, write_page
+
+ANSWER, PAGE = "campaign.json", "campaign.html"
+BADGES = {"better": "ok", "worse": "problem", "cannot tell": "caution", "not identifiable": "problem"}
+HEADLINES = {
+    "better": "would have earned more than what was done",
+    "worse": "would have earned less than what was done",
+    "cannot tell": "the log cannot tell",
+    "not identifiable": "not identifiable from this log",
+}
+WORLDS = {"train": "market of the learning half", "judge": "market of the judging half"}
+PLACES = {"train": "market", "judge": "judged"}
+Section = dict[str, Any]
+
+
+def write_campaign_page(folder: Path) -> Path:
+    """Writes `campaign.html` into the folder that holds `campaign.json`.
+
+    Raises:
+        CampaignError: where there is none, or it is damaged.
+    """
+    file = Path(folder) / ANSWER
+    try:
+        answer = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise CampaignError(
+            f"{file}: cannot be read ({type(error).__name__}); run scripts/evaluate.py again."
+        ) from None
+    if not isinstance(answer, Mapping):
+        raise CampaignError(f"{file}: is no answer about a campaign; run scripts/evaluate.py again.")
+    return write_page(Path(folder) / PAGE, render_campaign(answer))
+
+
+def render_campaign(answer: Mapping[str, Any]) -> str:
+    """The page of an answer; the same answer gives the same page."""
+    verdict = text_of(answer.get("verdict"))
+    gain, digits = read_range(dig(answer, "offline", "difference")), _digits(answer)
+    return render_template(
+        "campaign.html.j2",
+        {
+            "name": text_of(answer.get("name")),
+            "headline": HEADLINES.get(verdict, verdict),
+            "verdict": verdict,
+            "badge": BADGES.get(verdict, "caution"),
+            "sentence": text_of(answer.get("sentence")),
+            "unit": words.UNITS.get(text_of(answer.get("outcome")), text_of(answer.get("outcome"))),
+            "kicker": _kicker(answer),
+            "cards": _cards(answer, gain, digits),
+            "worth": _worth(answer, gain, digits),
+            "blend": _blend(answer, digits),
+            "unlogged": _unlogged(answer),
+            "contents": _contents(answer),
+            "segments": _segments(answer, digits),
+            "plan": _plan(answer, digits),
+            "set_up": _set_up(answer),
+            "guardrails": words.guardrail_settings(answer.get("guardrails")),
+            "notes": texts(answer.get("notes")),
+        },
+    )
+
+
+def _digits(answer: Mapping[str, Any]) -> int:
+    ranges = [read_range(dig(answer, "offline", "difference")), *(_markets(answer, "campaign").values())]
+    return words.digits_for([found for found in ranges if found is not None])
+
+
+def _markets(answer: Mapping[str, Any], stretch: str) -> dict[str, Range]:
+    """Each world's gain over the incumbent, without an interval."""
+    worlds = dig(answer, "market", stretch, "worlds")
+    found = {}
+    for half in WORLDS:
+        value = number(dig(worlds, half, "difference"))
+        if value is not None:
+            found[half] = Range(value)
+    return found
+
+
+def _hours(answer: Mapping[str, Any]) -> str:
+    hours = (number(dig(answer, "dates", "judged_slots")) or 0) * (number(dig(answer, "dates", "slot_hours")) or 0)
+    return f"{hours:g} hours"
+
+
+def _days(answer: Mapping[str, Any]) -> str:
+    return f"{number(dig(answer, 'dates', 'days')) or 0:g} days"
+
+
+def _kicker(answer: Mapping[str, Any]) -> str:
+    audience = answer.get("audience")
+    return (
+        f"{words.count(dig(audience, 'customers'))} of {words.count(dig(audience, 'of'))} customers · "
+        f"{text_of(dig(answer, 'dates', 'begin'))} to {text_of(dig(answer, 'dates', 'end'))} · "
+        f"{text_of(answer.get('decided_by'))}"
+    )
+
+
+def _cards(answer: Mapping[str, Any], gain: Range | None, digits: int) -> list[Section]:
+    cards: list[Section] = [
+        {
+            "title": f"From the log alone, {_hours(answer)}",
+            "value": words.figure(gain.value, digits, signed=True) if gain else "no estimate",
+            "note": f"{words.span(gain, digits, signed=True)}, against what was done"
+            if gain
+            else "see the reason above",
+        }
+    ]
+    markets = _markets(answer, "campaign")
+    if markets:
+        low, high = (pick(found.value for found in markets.values()) for pick in (min, max))
+        cards.append(
+            {
+                "title": f"The markets\u2019 own answer, {_days(answer)}",
+                "value": f"{words.figure(low, digits, True)} to {words.figure(high, digits, True)}",
+                "wide": True,
+                "note": "range across simulated worlds, no coverage claimed",
+            }
+        )
+    share = number(dig(answer, "unlogged", "unlogged", "share_of_sends"))
+    cards.append(
+        {
+            "title": "Rests on what was never logged",
+            "value": words.percent(share) if share is not None else words.DASH,
+            "note": "of its sends in the judged stretch",
+        }
+    )
+    chosen = dig(answer, "plan", "chosen")
+    cards.append(
+        {
+            "title": "A live test needs",
+            "value": words.count(2 * (number(dig(chosen, "customers")) or 0)) if chosen else words.DASH,
+            "note": f"customers for {number(dig(chosen, 'days')):g} days, both groups"
+            if chosen
+            else "see the plan below",
+        }
+    )
+    return cards
+
+
+def _worth(answer: Mapping[str, Any], gain: Range | None, digits: int) -> Section:
+    offline = answer.get("offline")
+    name = text_of(dig(offline, "estimator")) or "estimate"
+    refused = "no estimate"
+    rows = [Row(f"log alone, {name}", gain, "offline", refused)]
+    short = _markets(answer, "judged_slots")
+    rows += [Row(WORLDS[half], found, PLACES[half]) for half, found in short.items()]
+    whole = [Row(WORLDS[half], found, PLACES[half]) for half, found in _markets(answer, "campaign").items()]
+    table = [_worth_row(f"the log alone ({name})", _hours(answer), read_range(offline), gain, digits)]
+    prediction = number(answer.get("prediction"))
+    if prediction is not None:
+        table.append(_worth_row("the reward model alone, uncorrected", _hours(answer), Range(prediction), None, digits))
+    for estimator, block in (dig(offline, "estimators") or {}).items():
+        if estimator != name and gain is not None:
+            table.append(_worth_row(f"the log alone ({estimator})", _hours(answer), read_range(block), None, digits))
+    for stretch, over in (("judged_slots", _hours(answer)), ("campaign", _days(answer))):
+        for half, label in WORLDS.items():
+            world = dig(answer, "market", stretch, "worlds", half)
+            value = number(dig(world, "campaign"))
+            if value is not None:
+                difference = number(dig(world, "difference")) or 0.0
+                table.append(_worth_row(label, over, Range(value), Range(difference), digits))
+    diagnostics = dig(offline, "diagnostics")
+    return {
+        "forest": Markup(campaign_charts.forest(rows, f"gain over what was done, first {_hours(answer)}", "short")),
+        "long": Markup(campaign_charts.forest(whole, f"gain over what was done, {_days(answer)}", "long"))
+        if whole
+        else None,
+        "rows": table,
+        "label": text_of(dig(answer, "market", "label")),
+        "diagnostics": _diagnostics(diagnostics),
+        "notes": texts(dig(diagnostics, "notes")),
+        "thin": _share(dig(answer, "market", "thin_send_share")),
+        "sends": words.figure(number(dig(answer, "market", "sends_per_customer_day")), 2),
+    }
+
+
+def _worth_row(label: str, over: str, worth: Range | None, gain: Range | None, digits: int) -> Section:
+    return {"name": label, "over": over, "worth": _cell(worth, digits), "gain": _cell(gain, digits, signed=True)}
+
+
+def _cell(found: Range | None, digits: int, signed: bool = False) -> Section:
+    if found is None:
+        return {"value": words.DASH, "span": "", "leaning": "", "key": False}
+    known = found.low is not None and found.high is not None
+    return {
+        "value": words.figure(found.value, digits, signed),
+        "span": words.span(found, digits, signed) if known else "",
+        "leaning": words.leaning(found).replace(" ", "-") if signed and known else "",
+        "key": False,
+    }
+
+
+def _diagnostics(block: object) -> list[tuple[str, str]]:
+    names = {
+        "rows": "customers",
+        "effective": "worth, in effective rows",
+        "mean_weight": "mean weight (should be 1)",
+        "largest_weight": "largest weight",
+    }
+    found = [(label, number(dig(block, key))) for key, label in names.items()]
+    return [
+        (label, f"{value:,.3g}" if value < 1000 else f"{value:,.0f}") for label, value in found if value is not None
+    ]
+
+
+def _blend(answer: Mapping[str, Any], digits: int) -> Section:
+    points = []
+    for point in mappings(answer.get("blend")):
+        share = number(point.get("share"))
+        if share is not None:
+            points.append((share, read_range(point.get("difference"))))
+    safe = number(answer.get("safe_share")) or 0.0
+    if not any(gain for _, gain in points):
+        why = (
+            text_of(answer.get("blend_reason"))
+            or "the log carries too few decisions like the campaign\u2019s, at any share"
+        )
+        return {"why_not": why}
+    figure = campaign_charts.blend(points, safe, f"gain, first {_hours(answer)}")
+    return {"why_not": "", "figure": Markup(figure), "safe": words.percent(safe) if safe else ""}
+
+
+def _unlogged(answer: Mapping[str, Any]) -> Section:
+    parts = {
+        "new_contents": "contents that were never sent",
+        "unseen_values": "attribute values that no send ever had",
+        "silent_dayparts": "times of the day at which nothing was ever sent",
+        "unlogged": "any of these",
+    }
+    rows = []
+    for key, label in parts.items():
+        block = dig(answer, "unlogged", key)
+        rows.append((label, _share(dig(block, "share_of_sends")), _share(dig(block, "share_of_gain"))))
+    return {
+        "rows": rows,
+        "values": texts(dig(answer, "unlogged", "values")),
+        "dayparts": texts(dig(answer, "unlogged", "dayparts")),
+    }
+
+
+def _share(value: object) -> str:
+    found = number(value)
+    return words.DASH if found is None else words.percent(found)
+
+
+def _contents(answer: Mapping[str, Any]) -> list[Section]:
+    rows = []
+    for content in mappings(answer.get("contents")):
+        attributes = content.get("attributes")
+        attributes = dict(attributes) if isinstance(attributes, Mapping) else {}
+        text = text_of(attributes.pop("text", ""))
+        rows.append(
+            {
+                "id": text_of(content.get("content_id")),
+                "text": text,
+                "attributes": ", ".join(f"{name} {text_of(value) or value}" for name, value in attributes.items()),
+                "new": content.get("new") is True,
+                "unseen": "; ".join(texts(content.get("unseen"))),
+                "share": _share(content.get("share_of_sends")),
+            }
+        )
+    return rows
+
+
+def _segments(answer: Mapping[str, Any], digits: int) -> Section:
+    block = answer.get("segments")
+    rows, lines = [], []
+    for row in mappings(dig(block, "rows")):
+        name = text_of(row.get("segment"))
+        gain = read_range(dig(row, "offline", "difference"))
+        market = number(dig(row, "market", "difference"))
+        rows.append(
+            {
+                "name": name,
+                "customers": words.count(row.get("customers")),
+                "gain": _cell(gain, digits, signed=True),
+                "verdict": text_of(row.get("verdict")),
+                "why": text_of(row.get("sentence")),
+                "market": words.figure(market, digits, True) if market is not None else words.DASH,
+                "unlogged": _share(dig(row, "unlogged", "unlogged", "share_of_sends")),
+            }
+        )
+        lines.append(Row(name, gain, "offline", text_of(row.get("verdict"))))
+    figure = campaign_charts.forest(lines, f"gain over what was done, first {_hours(answer)}", "segments")
+    return {
+        "by": text_of(dig(block, "by")),
+        "rows": rows,
+        "figure": Markup(figure) if any(line.gain for line in lines) else None,
+        "suppressed": int(number(dig(block, "suppressed")) or 0),
+        "least": int(number(dig(block, "least")) or 0),
+        "days": _days(answer),
+        "hours": _hours(answer),
+    }
+
+
+def _plan(answer: Mapping[str, Any], digits: int) -> Section:
+    plan = answer.get("plan")
+    options = []
+    chosen = number(dig(plan, "chosen", "days"))
+    for option in mappings(dig(plan, "options")):
+        gain, need = number(option.get("difference")), number(option.get("customers"))
+        options.append(
+            {
+                "days": text_of(option.get("days")),
+                "chosen": chosen is not None and number(option.get("days")) == chosen,
+                "gain": words.figure(gain, digits, True) if gain is not None else words.DASH,
+                "customers": words.count(need) if need is not None and gain is not None and gain > 0 else words.DASH,
+                "detectable": words.figure(number(option.get("detectable")), digits),
+                "deviation": words.figure(number(option.get("deviation")), digits),
+            }
+        )
+    looks = [
+        {
+            "day": f"{number(look.get('day')) or 0:g}",
+            "level": f"{100 * (number(look.get('level')) or 0):.2g} %",
+            "z": f"{number(look.get('z')) or 0:.2f}",
+            "opt_outs": words.count(look["most_opt_outs"]) if look.get("most_opt_outs") is not None else words.DASH,
+        }
+        for look in mappings(dig(plan, "stop_rule"))
+    ]
+    return {"words": texts(dig(plan, "words")), "options": options, "looks": looks}
+
+
+def _set_up(answer: Mapping[str, Any]) -> list[tuple[str, str]]:
+    audience, dates = answer.get("audience"), answer.get("dates")
+    where = text_of(dig(audience, "where")) or ("the customers named" if dig(audience, "named") else "everybody")
+    judged = dig(dates, "judged") or ["", ""]
+    return [
+        ("To whom", f"{where}: {words.count(dig(audience, 'customers'))} customers"),
+        ("Judged on", f"{words.count(dig(audience, 'judged'))} of them, whom learning never saw, from {judged[0]} to "
+                      f"{judged[1]} of the log ({text_of(dig(dates, 'timezone'))})"),
+        ("When", "; ".join(f"{begin} to {end}" for begin, end in (dig(dates, "windows") or []))
+         or f"any time, {_days(answer)} from {text_of(dig(dates, 'begin'))}"),
+        ("Who decides", f"{text_of(answer.get('decided_by'))}; mode {text_of(answer.get('mode'))}, exploration "
+                        f"{words.percent(number(answer.get('exploration')))}"),
+        ("Probabilities", "logged" if answer.get("probabilities") == "logged" else "fitted, for the log has none"),
+    ]  # fmt: skip
