@@ -110,6 +110,8 @@ class RunConfig:
     contents: str | None = None
     time: str | None = None
     content: str | None = None
+    campaign: str | None = None
+    policy_folder: str | None = None
 
 
 GROUPS: dict[str, type] = {

@@ -57,7 +57,7 @@ def launch(task: Callable[[Any, Path], None], goes_on: bool = False) -> None:
     under_hydra.__module__ = Path(sys.argv[0]).stem  # names the job, and so its log file
     try:
         if goes_on:
-            sys.argv[1:] = _continued(sys.argv[1:])
+            sys.argv[1:] = _continued(_saved_policy(sys.argv[1:]))
         hydra.main(version_base="1.3", config_path=str(folder), config_name="config")(under_hydra)()
     except CampaignError as error:
         _leave(str(error), EXIT_BAD_INPUT)
@@ -149,7 +149,22 @@ def _continued(arguments: list[str]) -> list[str]:
         raise CampaignError(f"run={runs[-1]}: no .hydra/overrides.yaml there; give the folder of an earlier run.")
     earlier = [str(entry) for entry in yaml.safe_load(stored.read_text(encoding="utf-8")) or []]
     mine = [argument for argument in arguments if not argument.startswith("run=")]
+    if any(argument.startswith(("campaign=", "policy_folder=")) for argument in mine):
+        # What a run was started with stays as it is: a question about it is no part of it.
+        mine = [*mine, f"run={runs[-1]}", "hydra.output_subdir=null"]
     return [*earlier, *mine, f"hydra.run.dir={runs[-1]}"]
+
+
+def _saved_policy(arguments: list[str]) -> list[str]:
+    """The arguments with `policy=FOLDER` as `policy_folder=FOLDER`: Hydra takes `policy` for the group of settings."""
+    folder = Path(__file__).resolve().parents[1] / "conf" / "policy"
+    options = {file.stem for file in folder.glob("*.yaml")}
+
+    def read(argument: str) -> str:
+        name, _, value = argument.partition("=")
+        return f"policy_folder={value}" if name == "policy" and value not in options else argument
+
+    return [read(argument) for argument in arguments]
 
 
 def _leave(message: str, code: int) -> None:

@@ -15,14 +15,14 @@ from rich.table import Table
 def print_summary(summary: dict[str, Any], run_folder: Path) -> None:
     """Prints every policy's worth, the choice, and where report and policy are."""
     print_values(summary)
-    console = _console()
+    console = console_of()
     console.print(f"Report: {run_folder / 'report.html'}", soft_wrap=True)
     console.print(f"Policy: {run_folder / 'policy'}", soft_wrap=True)
 
 
 def print_values(summary: dict[str, Any]) -> None:
     """Prints every policy's worth, and the choice."""
-    console = _console()
+    console = console_of()
     sequential = summary["market"] is not None
     span = f"over {summary['horizon_days']} days" if sequential else "from one decision"
     unit = f"{summary['objective']['outcome']} per customer {span}"
@@ -36,11 +36,14 @@ def print_values(summary: dict[str, Any]) -> None:
         style = "bold" if policy["name"] == summary["chosen"] else None
         if sequential:
             gap = policy["exploitation_gap"]
-            cells = [_interval(policy[place]) for place in ("market", "judged", "truth")]
+            cells = [interval_text(policy[place]) for place in ("market", "judged", "truth")]
             cells.append("" if gap is None else f"{gap:.0%}")
         else:
             offline = policy["offline"] or {}
-            cells = [_interval(offline, 4), f"{_interval(offline.get('difference'), 4)} {offline.get('verdict', '')}"]
+            cells = [
+                interval_text(offline, 4),
+                f"{interval_text(offline.get('difference'), 4)} {offline.get('verdict', '')}",
+            ]
         table.add_row(policy["name"], policy["kind"], *cells, style=style)
     console.print(table)
     if sequential:
@@ -61,7 +64,7 @@ def print_values(summary: dict[str, Any]) -> None:
 def print_fit(run_folder: Path, gate: dict[str, Any] | None) -> None:
     """Prints how good the network of the training half is on the other half's customers, and the gate's verdict."""
     metrics = json.loads((run_folder / "propensity" / "metrics.json").read_text(encoding="utf-8"))
-    console = _console()
+    console = console_of()
     unseen = "later slots" if metrics.get("split") == "time" else "customers"
     table = Table(title=f"The network, on {unseen} that it has not seen", title_justify="left")
     table.add_column("outcome")
@@ -79,7 +82,7 @@ def print_fit(run_folder: Path, gate: dict[str, Any] | None) -> None:
 
 def print_predictions(frame: pd.DataFrame, caveat: str, rows: int = 20) -> None:
     """Prints the first predictions, the average of each decision where there are more, and what they mean."""
-    console = _console()
+    console = console_of()
     table = Table(title="How likely customers buy", title_justify="left")
     for name in ("customer", "sent", "purchase", "range", "effect of sending", "range"):
         table.add_column(name, justify="left" if name in ("customer", "sent") else "right")
@@ -101,11 +104,13 @@ def print_predictions(frame: pd.DataFrame, caveat: str, rows: int = 20) -> None:
     console.print(caveat, style="dim")
 
 
-def _console() -> Console:
+def console_of() -> Console:
+    """A console as wide as the terminal, or wide enough for a file."""
     return Console(width=None if Console().is_terminal else 110)
 
 
-def _interval(worth: dict[str, Any] | None, digits: int = 2) -> str:
+def interval_text(worth: dict[str, Any] | None, digits: int = 2) -> str:
+    """A figure with its interval, or a dash where there is none."""
     if not worth or worth.get("value") is None:
         return "-"
     return f"{worth['value']:.{digits}f} [{worth['low']:.{digits}f}, {worth['high']:.{digits}f}]"
