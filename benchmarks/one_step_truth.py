@@ -105,8 +105,10 @@ def replicate(world: World, rows: int, seed: int) -> list[dict[str, object]]:
     marginal = KnownEmbedding(attribute_embedding(world.category, log.action), world.logging[state])
     estimators = (DM(), IPS(), SNIPS(), DR(), SNDR(), *tuned_estimators(), MIPS(marginal), OffCEM(marginal))
     found = {e.name: e.contributions(log, target, predicted) for e in estimators}
-    refused = diagnose(log, target).refused is not None
-    by_category = diagnose(*marginal.by_attribute(log, target)).refused is not None
+    logging = world.logging[state]
+    refused = diagnose(log, target, logging).refused is not None
+    like, like_target = marginal.by_attribute(log, target)
+    by_category = diagnose(like, like_target, logging @ marginal.embedding.prob).refused is not None
     drawn = bootstrap(found, log.customer, DRAWS, seed=seed)
     records: list[dict[str, object]] = []
     for name, estimate in found.items():
@@ -196,7 +198,7 @@ def main() -> None:
     parser.add_argument("--scale", type=float, default=1.0)
     scale = parser.parse_args().scale
     pd.set_option("display.width", 160, "display.max_rows", 500, "display.max_columns", 20)
-    records = run_grid((1000, 10_000, 100_000), (2, 20, 500), OVERLAP, {1000: 250, 10_000: 40, 100_000: 8}, scale)
+    records = run_grid((1000, 10_000, 100_000), (2, 20, 500), OVERLAP, {1000: 200, 10_000: 40, 100_000: 6}, scale)
     print(summary(records, ["interval", "estimator"]).round(4), end="\n\n")
     own = records[records["estimator"].isin(UNBIASED)]
     print(summary(own, ["interval"]).round(4), end="\n\n")

@@ -78,7 +78,8 @@ def diagnose(
     Args:
         logged: n decisions.
         target: the policy's probabilities. Shape [n, 1 + K].
-        logging: the logging policy's probabilities where all are known. Shape [n, 1 + K].
+        logging: the logging policy's probabilities where all are known; the effective sample size is then also that
+            which is to be expected, as a log may by luck lack the rows that would spoil it. Shape [n, 1 + K].
         contributions: the estimate's, for the share of the top customer.
         floor: see `unsupported_mass`.
     Returns:
@@ -86,7 +87,12 @@ def diagnose(
     """
     weights = importance_weights(logged, target)
     top = float("nan") if contributions is None else top_customer_share(contributions, logged.customer)
-    found = diagnose_weights(weights, unsupported_mass(logged, target, logging, floor), top)
+    unsupported = unsupported_mass(logged, target, logging, floor)
+    found = diagnose_weights(weights, unsupported, top)
+    if logging is not None and (expected := expected_sample_size(target, logging)) < found.effective:
+        found = judge_weights(
+            found.rows, expected, found.mean_weight, found.mean_weight_error, found.largest_weight, unsupported, top
+        )
     return refuse_wrong_probabilities(found, check_logged_probabilities(logged, target.shape[1]))
 
 
@@ -151,6 +157,17 @@ def effective_sample_size(weights: np.ndarray) -> float:
     return float(scaled.sum() ** 2 / np.square(scaled).sum())
 
 
+def expected_sample_size(target: np.ndarray, logging: np.ndarray) -> float:
+    """Effective sample size to be expected of a log: n (mean w)^2 / mean w^2, their means taken over all decisions.
+
+    Mean w is sum_a pi(a|x) and mean w^2 is sum_a pi(a|x)^2 / mu(a|x), over what the logger may do. Shapes [n, 1 + K].
+    """
+    possible = logging > 0
+    first = float(np.where(possible, target, 0.0).sum() / len(target))
+    second = float(np.where(possible, target**2 / np.where(possible, logging, 1.0), 0.0).sum() / len(target))
+    return len(target) * first**2 / second if second > 0 else 0.0
+
+
 def unsupported_mass(
     logged: LoggedDecisions, target: np.ndarray, logging: np.ndarray | None = None, floor: float = PROBABILITY_FLOOR
 ) -> float:
@@ -203,7 +220,7 @@ class ProbabilityCheck:
         taken: rows with the decision. Shape [1 + K], int64.
         mean_inverse: mean over all rows of 1{taken} / probability. Expected: share of rows in which the decision was
             possible, so 1 where it always was; above 1 the probabilities are too small. Shape [1 + K].
-        error: its standard error. Shape [1 + K].
+        error: its standard error, as seen or as the probabilities claim, whichever is larger. Shape [1 + K].
         contradicted: above 1 by more than four standard errors. Shape [1 + K], bool.
     """
 
@@ -236,7 +253,8 @@ def inverse_sums(logged: LoggedDecisions, decisions: int) -> tuple[np.ndarray, n
 def probability_check(rows: int, taken: np.ndarray, inverse: np.ndarray, squares: np.ndarray) -> ProbabilityCheck:
     """The check from `inverse_sums` of `rows` rows."""
     mean, square = inverse / rows, squares / rows
-    error = np.sqrt(np.maximum(square - mean**2, 0.0) / rows)
+    # as seen, and as the probabilities claim: where a decision was always taken, the first is 0
+    error = np.sqrt(np.maximum(square - np.minimum(mean, mean**2), 0.0) / rows)
     return ProbabilityCheck(taken, mean, error, mean > 1 + np.maximum(4 * error, 1e-9))
 
 

@@ -230,3 +230,19 @@ def test_one_weight_of_twenty_thousand_is_refused() -> None:
     assert found.effective < 5
     assert found.refused is not None
     assert "weights up to 2e+04" in found.refused
+
+
+def test_a_log_that_was_lucky_is_refused_where_the_loggers_probabilities_are_known() -> None:
+    """The policy always takes what is logged once in a thousand; a log without such a row looks calm."""
+    logging, target = np.tile([0.999, 0.001], (300, 1)), np.tile([0.9, 0.1], (300, 1))
+    log = LoggedDecisions(np.arange(300), np.zeros(300, dtype=np.int64), np.zeros(300), np.full(300, 0.999))
+    assert diagnose(log, target).refused is None
+    found = diagnose(log, target, logging)
+    assert found.refused is not None
+    assert found.effective == pytest.approx(300 / (0.81 / 0.999 + 0.01 / 0.001))
+    world = bandit_world()
+    large, context = world.log(50_000, np.random.default_rng(5))
+    sampled = diagnose(large, world.target[context])
+    expected = diagnose(large, world.target[context], world.logging[context])
+    assert expected.effective == pytest.approx(sampled.effective, rel=0.02)
+    assert expected.refused is None
