@@ -112,6 +112,8 @@ class RunConfig:
     content: str | None = None
     campaign: str | None = None
     policy_folder: str | None = None
+    log: str | None = None
+    target: str = "columns"
 
 
 GROUPS: dict[str, type] = {

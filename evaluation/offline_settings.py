@@ -15,13 +15,16 @@ class OfflineSettings:
         first_slots: slots of a sequential log that are evaluated; weights multiply, so few.
         draws: bootstrap draws of customers.
         level: of the intervals.
+        stream_rows: rows of a log file that `scripts/estimate.py` holds at a time.
     """
 
     first_slots: int = 6
     draws: int = 1000
     level: float = 0.95
+    stream_rows: int = 100_000
 
     def __post_init__(self) -> None:
         check_range("evaluation.first_slots", self.first_slots, at_least=1)
         check_range("evaluation.draws", self.draws, at_least=100, at_most=1_000_000, unit="bootstrap draws")
         check_range("evaluation.level", self.level, at_least=0.5, below=1)
+        check_range("evaluation.stream_rows", self.stream_rows, at_least=1000, at_most=100_000_000, unit="rows")

@@ -215,8 +215,8 @@ def _final_policy(study: Study, choice: dict[str, Any], agents: dict[str, Stage]
 def _lasting(config: RunConfig) -> dict[str, Any]:
     """The settings that results depend on: not where files lie."""
     kept = asdict(config)
-    files = ("cache_dir", "run", "previous", "out", "users", "contents", "campaign", "policy_folder")
-    for key in (*files, "processes", "time", "content"):
+    files = ("cache_dir", "run", "previous", "out", "users", "contents", "campaign", "policy_folder", "log")
+    for key in (*files, "processes", "time", "content", "target"):
         kept.pop(key, None)
     kept["data"] = {key: value for key, value in kept["data"].items() if key != "path"}
     return kept

@@ -104,6 +104,25 @@ def print_predictions(frame: pd.DataFrame, caveat: str, rows: int = 20) -> None:
     console.print(caveat, style="dim")
 
 
+def print_estimates(found: dict[str, Any]) -> None:
+    """Prints what a policy would have earned on a log file by every estimator, and the verdict."""
+    console = console_of()
+    level = f"{found['level']:.0%} intervals"
+    rows, whose = found["rows"], "customers as named" if found["customers"] == "named" else "each row its own customer"
+    title = f"What the policy ({found['target']}) would have earned a row; {level}, {rows:,} rows, {whose}"
+    table = Table(title=title, title_justify="left")
+    for name in ("estimate", "value", "against what was done"):
+        table.add_column(name, justify="left" if name == "estimate" else "right")
+    table.add_row("what was done", _interval(found["incumbent"], 5), "")
+    for name, entry in found["estimators"].items():
+        style = "bold" if name == found["estimator"] else None
+        table.add_row(name, _interval(entry, 5), _interval(entry["difference"], 5), style=style)
+    console.print(table)
+    console.print(f"{found['verdict']}: {found['sentence']}", markup=False)
+    for note in found["diagnostics"]["notes"]:
+        console.print(note, markup=False)
+
+
 def console_of() -> Console:
     """A console as wide as the terminal, or wide enough for a file."""
     return Console(width=None if Console().is_terminal else 110)
