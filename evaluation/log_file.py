@@ -83,7 +83,7 @@ class LogFile:
         wanted += [f"predicted_{name}" for name in names] if self.predicts else []
         for file in self.files:
             first = 0
-            with pq.ParquetFile(file) as opened:
+            with _opened(file) as opened:
                 batches = opened.iter_batches(batch_size=rows, columns=wanted)
                 while (batch := _next(file, batches)) is not None:
                     place = f"{file.name}, rows counted from row {first:,} of the file"
@@ -140,7 +140,7 @@ def open_log_file(path: str, target: str = COLUMNS) -> LogFile:
     rows = 0
     for file in files:
         try:
-            with pq.ParquetFile(file) as opened:
+            with _opened(file) as opened:
                 schemas.append(opened.schema_arrow)
                 rows += opened.metadata.num_rows
         except (pa.ArrowException, OSError) as error:
@@ -185,6 +185,11 @@ def open_log_file(path: str, target: str = COLUMNS) -> LogFile:
     return LogFile(files, rows, actions, target, HOLD_NAME in found, "customer" in columns, bool(predicted))
 
 
+def _opened(file: Path) -> pq.ParquetFile:
+    """The file, of which no more is read ahead than a buffer a column: by default all that was read is kept."""
+    return pq.ParquetFile(file, pre_buffer=False, buffer_size=1 << 20)
+
+
 def _files(path: Path) -> tuple[Path, ...]:
     if path.is_dir():
         files = tuple(sorted(path.glob("*.parquet")))
@@ -203,7 +208,7 @@ def _occurring(files: tuple[Path, ...]) -> list[str]:
     names: set[str] = set()
     for file in files:
         try:
-            with pq.ParquetFile(file) as opened:
+            with _opened(file) as opened:
                 for batch in opened.iter_batches(columns=["action"]):
                     names.update(_names(pc.unique(batch["action"])))
         except (pa.ArrowException, OSError) as error:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 
 from campaigns.errors import CampaignError
@@ -59,6 +60,16 @@ def test_a_file_and_a_folder_of_its_pieces_are_the_same_log(tmp_path: Path) -> N
     np.testing.assert_array_equal(customer[::2], customer[1::2])
     np.testing.assert_array_equal(action, [NAMES.index(a) for a in table["action"].fillna("hold")])
     np.testing.assert_array_equal(reward, table["reward"])
+
+
+def test_what_was_read_is_let_go(tmp_path: Path) -> None:
+    table = table_of(bandit_world(), rows=200_000)
+    file = tmp_path / "log.parquet"
+    table.to_parquet(file, row_group_size=5000, compression="none")
+    before = pa.total_allocated_bytes()
+    held = [pa.total_allocated_bytes() - before for _ in open_log_file(str(file)).parts(5000)]
+    assert len(held) == 40
+    assert max(held) < 0.5 * file.stat().st_size  # Arrow's default holds all of it
 
 
 def test_the_policy_is_worth_what_the_world_pays(tmp_path: Path) -> None:
