@@ -19,6 +19,9 @@ Word = Literal["better", "worse", "cannot tell", "not identifiable"]
 UNSUPPORTED_TOLERANCE = 0.2
 """A policy that puts more probability on decisions never logged is not identifiable: its mean weight is at most .8."""
 
+SAME_WEIGHT = 1e-6
+"""Weights that vary by less, around 1, are a policy's that decides as was logged; what is left is rounding."""
+
 SHARES = tuple(a / 10 for a in range(1, 11))
 """Shares of decisions that a blend may give to the new policy."""
 
@@ -50,8 +53,8 @@ def judge(
         name, against: as the sentence calls them.
     Returns:
         `not identifiable` where the policy puts more than a fifth of its probability where nothing was logged,
-        `cannot tell` where the estimate is refused or its difference's interval holds 0 (or is unknown), else `better`
-        or `worse`.
+        `cannot tell` where the estimate is refused, where the policy decides as was logged, or where the difference's
+        interval holds 0 (or is unknown), else `better` or `worse`.
     """
     if diagnostics is not None and diagnostics.unsupported > UNSUPPORTED_TOLERANCE:
         return Verdict(
@@ -59,8 +62,9 @@ def judge(
             f"{diagnostics.unsupported:.0%} of what {name} would decide was hardly ever or never logged; this log "
             "cannot say what it earns. Log some of these decisions at random first.",
         )
-    if diagnostics is not None and diagnostics.refused:
-        return Verdict("cannot tell", diagnostics.refused)
+    nothing = None if diagnostics is None else _nothing_to_tell(diagnostics, name)
+    if nothing:
+        return Verdict("cannot tell", nothing)
     if difference is None or not np.isfinite([difference.value, difference.low, difference.high]).all():
         return Verdict("cannot tell", f"The log is too small to compare {name} with {against}.")
     found = f"{difference.level:.0%} interval of the difference {difference.low:+.4g} to {difference.high:+.4g}"
@@ -69,6 +73,16 @@ def judge(
     if difference.high < 0:
         return Verdict("worse", f"{name} earns {-difference.value:.4g} less than {against} ({found}).")
     return Verdict("cannot tell", f"The log does not tell {name} from {against} ({found}).")
+
+
+def _nothing_to_tell(diagnostics: WeightDiagnostics, name: str) -> str | None:
+    """Why no difference is told: the estimate is refused, or all weights are 1 but for rounding. None: it can be."""
+    if diagnostics.refused:
+        return diagnostics.refused
+    spread = diagnostics.mean_weight_error * diagnostics.rows**0.5
+    if abs(diagnostics.mean_weight - 1) < SAME_WEIGHT and spread < SAME_WEIGHT:
+        return f"{name} decides as the log did, so there is no difference to tell."
+    return None
 
 
 def verdict(difference: Interval | None, diagnostics: WeightDiagnostics | None) -> Word:

@@ -20,9 +20,10 @@ from evaluation.intervals import Interval, bootstrap
 from evaluation.verdict import judge, largest_blend, safe_blend, verdict
 from tests.evaluation.bandit_worlds import ChainWorld, bandit_world, chain_world
 
-FIT = diagnose_weights(np.ones(1000))
+MILD = np.tile([0.5, 1.5], 500)
+FIT = diagnose_weights(MILD)
 REFUSED = diagnose_weights(np.full(1000, 2.0))
-UNSUPPORTED = diagnose_weights(np.ones(1000), unsupported=0.3)
+UNSUPPORTED = diagnose_weights(MILD, unsupported=0.3)
 
 
 @pytest.mark.parametrize(
@@ -43,6 +44,12 @@ def test_a_refused_estimate_cannot_tell_and_says_why() -> None:
     assert "mean weight is 2" in found.sentence
 
 
+def test_a_policy_that_decides_as_was_logged_is_not_worse_by_rounding() -> None:
+    found = judge(Interval(-5e-11, -8e-11, -3e-11), diagnose_weights(np.full(1000, 1 - 1e-8)), "random")
+    assert found.word == "cannot tell"
+    assert "random decides as the log did" in found.sentence
+
+
 def test_what_was_never_logged_is_not_identifiable() -> None:
     found = judge(Interval(1.0, 0.9, 1.1), UNSUPPORTED, "the timing policy")
     assert found.word == "not identifiable"
@@ -50,7 +57,7 @@ def test_what_was_never_logged_is_not_identifiable() -> None:
 
 
 def test_a_little_unsupported_probability_is_tolerated() -> None:
-    assert verdict(Interval(1.0, 0.9, 1.1), diagnose_weights(np.ones(1000), unsupported=0.1)) == "better"
+    assert verdict(Interval(1.0, 0.9, 1.1), diagnose_weights(MILD, unsupported=0.1)) == "better"
 
 
 @pytest.mark.parametrize("difference", [None, Interval(1.0, float("nan"), float("nan"))])
