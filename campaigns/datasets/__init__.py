@@ -6,5 +6,5 @@ FIT_ONLY = {
 }
 """Sets from which purchase probabilities can be learned and no policy, with the reason."""
 
-PUBLIC_SETS = ("hillstrom", "complete_journey", *FIT_ONLY)
+PUBLIC_SETS = ("hillstrom", "complete_journey", "open_bandit", *FIT_ONLY)
 """Every public data set that can be read as a log."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from campaigns.datasets import complete_journey, hillstrom, in_vehicle_coupon, online_shoppers
+from campaigns.datasets import complete_journey, hillstrom, in_vehicle_coupon, online_shoppers, open_bandit
 from campaigns.datasets.files import find_set
 from campaigns.errors import CampaignError
 from campaigns.logs import CampaignLog
@@ -12,6 +12,8 @@ from campaigns.logs import CampaignLog
 
 def find_public_set(source: str, path: str | Path) -> Path | None:
     """The file that a set is read from, there or not; None where a package carries it."""
+    if source == "open_bandit":
+        return open_bandit.find_open_bandit(path)
     files = {
         "hillstrom": hillstrom.FILE,
         "online_shoppers": online_shoppers.FILE,
@@ -39,5 +41,6 @@ def read_public_set(source: str, path: str | Path, max_rejected: float, margin_r
         "hillstrom": hillstrom.read_hillstrom,
         "online_shoppers": online_shoppers.read_online_shoppers,
         "in_vehicle_coupon": in_vehicle_coupon.read_in_vehicle_coupon,
+        "open_bandit": open_bandit.read_open_bandit,
     }
     return readers[source](path, max_rejected)

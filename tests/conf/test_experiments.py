@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from campaigns.datasets import PUBLIC_SETS
+
 ROOT = Path(__file__).resolve().parents[2]
 CONF = ROOT / "conf"
 EXPERIMENTS = sorted(path.stem for path in (CONF / "experiment").glob("*.yaml"))
@@ -25,8 +27,8 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize("experiment", EXPERIMENTS)
 def test_every_experiment_runs_to_a_report(experiment: str, cache: Path, tmp_path: Path) -> None:
     data = Path(os.environ.get("CAMPAIGN_DATA") or ROOT.parent / "shared" / "data").resolve()
-    if experiment == "hillstrom" and not (data / "hillstrom").is_dir():
-        pytest.skip("the Hillstrom file is not there; set CAMPAIGN_DATA to the folder of public data sets")
+    if experiment in PUBLIC_SETS and not (data / experiment).is_dir():
+        pytest.skip(f"{experiment} is not in {data}; set CAMPAIGN_DATA to the folder of public data sets")
     overrides = [f"experiment={experiment}", *TINY, f"hydra.run.dir={tmp_path}"]
     done = subprocess.run(
         [sys.executable, str(ROOT / "scripts" / "run.py"), *overrides],
