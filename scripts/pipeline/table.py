@@ -107,19 +107,25 @@ def print_predictions(frame: pd.DataFrame, caveat: str, rows: int = 20) -> None:
 def print_estimates(found: dict[str, Any]) -> None:
     """Prints what a policy would have earned on a log file by every estimator, and the verdict."""
     console = console_of()
-    level = f"{found['level']:.0%} intervals"
-    rows, whose = found["rows"], "customers as named" if found["customers"] == "named" else "each row its own customer"
-    title = f"What the policy ({found['target']}) would have earned a row; {level}, {rows:,} rows, {whose}"
-    table = Table(title=title, title_justify="left")
+    name = "the policy" if found["target"] == "columns" else found["target"]
+    table = Table(title=f"What {name} would have earned a row, {found['level']:.0%} intervals", title_justify="left")
     for name in ("estimate", "value", "against what was done"):
         table.add_column(name, justify="left" if name == "estimate" else "right")
-    table.add_row("what was done", _interval(found["incumbent"], 5), "")
+    table.add_row("what was done", interval_text(found["incumbent"], 5), "")
     for name, entry in found["estimators"].items():
         style = "bold" if name == found["estimator"] else None
-        table.add_row(name, _interval(entry, 5), _interval(entry["difference"], 5), style=style)
+        table.add_row(name, interval_text(entry, 5), interval_text(entry["difference"], 5), style=style)
     console.print(table)
+    weights = found["diagnostics"]
+    whose = "customers as named" if found["customers"] == "named" else "each row its own customer"
+    console.print(
+        f"{found['rows']:,} rows ({whose}) are worth {weights['effective']:,.0f} for {name}; mean weight "
+        f"{weights['mean_weight']:.3f}, largest {weights['largest_weight']:.3g}.",
+        style="dim",
+        highlight=False,
+    )
     console.print(f"{found['verdict']}: {found['sentence']}", markup=False)
-    for note in found["diagnostics"]["notes"]:
+    for note in weights["notes"]:
         console.print(note, markup=False)
 
 
