@@ -22,7 +22,7 @@ MEAN_WEIGHT_TOLERANCE = 0.2
 PROBABILITY_FLOOR = 1e-3
 """A decision that was logged with less probability than this counts as unsupported."""
 
-FEW_ROWS, MEAN_WEIGHT = "few effective rows", "mean weight"
+FEW_ROWS, MEAN_WEIGHT, PROBABILITIES = "few effective rows", "mean weight", "logged probabilities"
 """The rules that refuse an estimate."""
 
 LARGE_SHARE = 0.1
@@ -44,7 +44,7 @@ class WeightDiagnostics:
         unsupported: probability that the policy puts on decisions which the logging policy (hardly) ever takes.
         top_share: largest share of the estimate's absolute value that one customer carries; NaN where not computed.
         refused: why the estimate is refused, in plain words; None where it is not.
-        refused_by: the rule that refuses it, FEW_ROWS or MEAN_WEIGHT; None where none does.
+        refused_by: the rule that refuses it, FEW_ROWS, MEAN_WEIGHT or PROBABILITIES; None where none does.
         notes: what does not refuse it but should be known, in plain words.
     """
 
@@ -261,7 +261,7 @@ def probability_check(rows: int, taken: np.ndarray, inverse: np.ndarray, squares
 def refuse_wrong_probabilities(found: WeightDiagnostics, check: ProbabilityCheck) -> WeightDiagnostics:
     """The diagnostics, refused where decisions came more often than their logged probabilities allow."""
     wrong = _wrong_probabilities(check)
-    return found if found.refused or not wrong else replace(found, refused=wrong)
+    return found if found.refused or not wrong else replace(found, refused=wrong, refused_by=PROBABILITIES)
 
 
 def _wrong_probabilities(check: ProbabilityCheck) -> str | None:

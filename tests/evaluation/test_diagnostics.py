@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from campaigns.errors import CampaignError
 from evaluation.diagnostics import (
+    PROBABILITIES,
     check_logged_probabilities,
     diagnose,
     diagnose_weights,
@@ -205,6 +206,7 @@ def test_shuffled_probabilities_are_caught() -> None:
     assert diagnose(log, world.target[context]).refused is None
     assert found.refused is not None
     assert "times as often as its probabilities say" in found.refused
+    assert found.refused_by == PROBABILITIES
 
 
 def test_honest_logs_are_hardly_ever_accused() -> None:
