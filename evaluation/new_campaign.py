@@ -1,8 +1,7 @@
 """What a campaign that never ran would have earned in the log's own slots, and how much of that the log cannot say.
 
 Estimates come from `evaluation.offline.evaluate_offline`. Here stands what a new campaign adds: contents that were
-never sent, attribute values that never occurred, times at which nothing was sent; its value as a share of the decisions
-moves from the incumbent to it; and its value by segment.
+never sent, attribute values that never occurred, times at which nothing was sent; and its value by segment.
 """
 
 from __future__ import annotations
@@ -19,16 +18,15 @@ from campaigns.clock import DAYPARTS
 from campaigns.guardrails import NO_GUARDRAILS, allowed_decisions
 from campaigns.history import HOLD
 from campaigns.observation import Observation
-from evaluation.estimators import per_decision_dr
 from evaluation.intervals import Interval
 from evaluation.offline import LoggedSlots, LogsDecisions, evaluate_offline
 from evaluation.offline_settings import OfflineSettings
 from evaluation.rollout import Decides
 from evaluation.segments import LEAST_CUSTOMERS
-from evaluation.verdict import SHARES, UNSUPPORTED_TOLERANCE, Verdict, diagnose_weights, judge
+from evaluation.verdict import UNSUPPORTED_TOLERANCE, Verdict, judge
 
-CAMPAIGN, AS_LOGGED = "campaign", "as logged"
-"""Names of the campaign and of the logging policy among the policies that are asked."""
+CAMPAIGN = "campaign"
+"""Its name among the policies that are asked."""
 
 LEAST_SENDS = 1e-9
 """Sends a decision below which a campaign sends nothing."""
@@ -243,67 +241,12 @@ def _verdict(
     between = (
         None if difference is None else Interval(difference["value"], difference["low"], difference["high"], level)
     )
-    told = judge(between, None, "The campaign", "what was done")
+    told = judge(between, None, "the campaign", "what was done")
     if told.word == found["verdict"]:
-        return told
+        return Verdict(told.word, told.sentence[:1].upper() + told.sentence[1:])
     unsupported = (found.get("diagnostics") or {}).get("unsupported")
     why_not = "" if unsupported is None else f"{unsupported:.0%} of what it would decide was hardly ever logged. "
     return Verdict(found["verdict"], f"{why_not}This log cannot say what the campaign earns.")
-
-
-def with_logger(slots: LoggedSlots) -> np.ndarray:
-    """The logging policy's probabilities of all decisions, that of the logged one as logged. Shape [N, H, 1 + K].
-
-    The log says how likely the decision that it took was; how the rest was spread is the fitted logging policy's word,
-    which moves the reward model's part of a blend alone, never its weights.
-    """
-    chances = slots.target[AS_LOGGED].copy()
-    taken = slots.action[..., None]
-    own = np.take_along_axis(chances, taken, axis=2)
-    left = 1.0 - slots.logged_prob[..., None]
-    rest = 1.0 - own
-    scale = np.divide(left, rest, out=np.zeros_like(left), where=rest > 1e-9)
-    mixed = chances * scale
-    np.put_along_axis(mixed, taken, 1.0 - np.where(rest > 1e-9, left, 0.0), axis=2)
-    result: np.ndarray = mixed
-    return result
-
-
-def blend_curve(
-    slots: LoggedSlots, settings: OfflineSettings, seed: int, shares: Sequence[float] = SHARES
-) -> tuple[list[dict[str, Any]], float]:
-    """What (1 - a) incumbent + a campaign would earn, for shares a of the decisions.
-
-    Args:
-        slots: with `CAMPAIGN` and `AS_LOGGED` among their policies.
-        settings, seed: of the bootstrap.
-        shares: in (0, 1].
-    Returns:
-        By share: `share`, `value`, `low`, `high`, `difference` and why it is `refused` (None where it is not); and the
-        largest share that is better than the incumbent, 0 where none is. A blend is refused by its departure from the
-        incumbent at full scale, so that a small share cannot hide a bad weight (`evaluation.verdict.largest_blend`).
-    """
-    incumbent, campaign = with_logger(slots), slots.target[CAMPAIGN]
-    blends = {f"{share:g}": (1.0 - share) * incumbent + share * campaign for share in shares}
-    report = evaluate_offline(replace(slots, target=blends), settings, seed)
-    curve, safe = [], 0.0
-    use = slots.known[:, 0]
-    for share in shares:
-        found = report.get(f"{share:g}")
-        if found is None:
-            continue
-        _, weights = per_decision_dr(
-            slots.action[use], slots.reward[use], slots.logged_prob[use], blends[f"{share:g}"][use],
-            slots.predicted[use], slots.known[use],
-        )  # fmt: skip
-        refused = (found.get("diagnostics") or {}).get("refused") or diagnose_weights(1 + (weights - 1) / share).refused
-        point = {name: found[name] for name in ("value", "low", "high", "difference")}
-        if refused:
-            point = dict.fromkeys(point)
-        elif found["verdict"] == "better":
-            safe = max(safe, share)
-        curve.append({"share": share, **point, "refused": refused})
-    return curve, safe
 
 
 def by_segment(

@@ -91,8 +91,17 @@ def _markets(answer: Mapping[str, Any], stretch: str) -> dict[str, Range]:
 
 
 def _hours(answer: Mapping[str, Any]) -> str:
+    """How long the log judges it."""
+    if dig(answer, "dates", "one_shot") is True:
+        return "one decision"
     hours = (number(dig(answer, "dates", "judged_slots")) or 0) * (number(dig(answer, "dates", "slot_hours")) or 0)
     return f"{hours:g} hours"
+
+
+def _first(answer: Mapping[str, Any]) -> str:
+    """The same, as a stretch of the campaign."""
+    hours = _hours(answer)
+    return f"first {hours}" if hours.endswith("hours") else hours
 
 
 def _days(answer: Mapping[str, Any]) -> str:
@@ -174,7 +183,7 @@ def _worth(answer: Mapping[str, Any], gain: Range | None, digits: int) -> Sectio
                 table.append(_worth_row(label, over, Range(value), Range(difference), digits))
     diagnostics = dig(offline, "diagnostics")
     return {
-        "forest": Markup(campaign_charts.forest(rows, f"gain over what was done, first {_hours(answer)}", "short")),
+        "forest": Markup(campaign_charts.forest(rows, f"gain over what was done, {_first(answer)}", "short")),
         "long": Markup(campaign_charts.forest(whole, f"gain over what was done, {_days(answer)}", "long"))
         if whole
         else None,
@@ -229,7 +238,7 @@ def _blend(answer: Mapping[str, Any], digits: int) -> Section:
             or "the log carries too few decisions like the campaign\u2019s, at any share"
         )
         return {"why_not": why}
-    figure = campaign_charts.blend(points, safe, f"gain, first {_hours(answer)}")
+    figure = campaign_charts.blend(points, safe, f"gain, {_first(answer)}")
     return {"why_not": "", "figure": Markup(figure), "safe": words.percent(safe) if safe else ""}
 
 
@@ -294,7 +303,7 @@ def _segments(answer: Mapping[str, Any], digits: int) -> Section:
             }
         )
         lines.append(Row(name, gain, "offline", text_of(row.get("verdict"))))
-    figure = campaign_charts.forest(lines, f"gain over what was done, first {_hours(answer)}", "segments")
+    figure = campaign_charts.forest(lines, f"gain over what was done, {_first(answer)}", "segments")
     return {
         "by": text_of(dig(block, "by")),
         "rows": rows,

@@ -19,13 +19,12 @@ from campaigns.errors import CampaignError
 from campaigns.features import daypart_of
 from campaigns.history import ABSENT, HOLD
 from campaigns.observation import make_calendar
+from evaluation.blend import blend_curve
 from evaluation.live_test import DAYS, Spread, plan_test, spread_of
 from evaluation.new_campaign import (
-    AS_LOGGED,
     CAMPAIGN,
     AsLogged,
     Unknown,
-    blend_curve,
     by_segment,
     campaign_report,
     sends_by_daypart,
@@ -153,13 +152,13 @@ def _answer(
 
 
 def _collect(study: Study, models: Models, setup: Setup, judged: Judged, progress: StageProgress) -> LoggedSlots:
-    """The audience's judged stretch, with what the campaign and the logging policy would do in it."""
+    """The audience's judged stretch, with what the campaign would do in it."""
     free = models.incumbent.folder / FREE
     logger = AsLogged(
         load_logging_policy(free if free.is_dir() else models.incumbent.folder),
         torch.from_numpy(~setup.contents.is_new),
     )
-    policies: dict[str, Decides] = {CAMPAIGN: setup.serves(study, judged.rows, judged.shift), AS_LOGGED: logger}
+    policies: dict[str, Decides] = {CAMPAIGN: setup.serves(study, judged.rows, judged.shift)}
     return collect_slots(
         study.grid.take(judged.rows), _people(study, judged.rows), setup.catalogue, study.log.clock,
         setup.policy.guardrails, study.objective, policies, load_model(models.train.folder), logger, judged.slots,
@@ -199,7 +198,7 @@ def _blend(
         return [], 0.0, report["offline_reason"]
     if report["prediction"] is not None or report["verdict"] == "not identifiable":
         return [], 0.0, report["sentence"]
-    curve, safe = blend_curve(slots, settings, seed)
+    curve, safe = blend_curve(slots, CAMPAIGN, settings, seed)
     return curve, safe, None
 
 
@@ -231,16 +230,24 @@ def _plan(
 
 
 def _assumed(study: Study, report: dict[str, Any], market: dict[str, Any] | None) -> tuple[float | None, str]:
-    """The gain a day that a test is planned for, and where it comes from."""
+    """The gain a day that a test is planned for, the least that any source says, and where it comes from."""
+    gains: dict[str, float] = {}
     offline = report["offline"]
-    days = (1 if study.is_one_shot else 0) * max(1, study.objective.horizon_days)
     if offline is not None and offline["difference"] is not None:
-        days = days or offline["horizon_slots"] * study.log.clock.slot_hours / 24
-        return offline["difference"]["value"] / days, f"estimated from the log by {offline['estimator']}"
+        days = study.objective.horizon_days
+        if not study.is_one_shot:
+            days = offline["horizon_slots"] * study.log.clock.slot_hours / 24
+        gains[f"the log's estimate by {offline['estimator']}"] = offline["difference"]["value"] / days
     if market is not None and market["campaign"]["worlds"]:
-        worst = market["campaign"]["range"]["difference"]["low"] / market["days"]
-        return worst, "the lower of the two markets' own answers"
-    return None, "neither log nor market says one"
+        least = market["campaign"]["range"]["difference"]["low"]
+        gains["the lower of the markets' own answers"] = least / market["days"]
+    if not gains:
+        return None, "neither log nor market says one"
+    source = min(gains, key=lambda name: gains[name])
+    if max(gains.values()) > 0 >= gains[source]:
+        others = " and ".join(name for name, gain in gains.items() if gain > 0)
+        return gains[source], f"{source} says none, {others} says more than 0"
+    return gains[source], source
 
 
 # What is said with it
@@ -264,6 +271,7 @@ def _dates(study: Study, setup: Setup, judged: Judged) -> dict[str, Any]:
         "slot_hours": clock.slot_hours,
         "timezone": clock.timezone,
         "in_log": judged.shift == 0,
+        "one_shot": study.is_one_shot,
     }
 
 

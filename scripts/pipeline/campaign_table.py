@@ -22,7 +22,7 @@ def print_campaign(answer: dict[str, Any]) -> None:
     for name in ("campaign", "against what was done"):
         table.add_column(name, justify="right")
     offline = answer["offline"]
-    hours = f"{dates['judged_slots'] * dates['slot_hours']:g} h"
+    hours = "one decision" if dates["one_shot"] else f"{dates['judged_slots'] * dates['slot_hours']:g} h"
     if offline is not None:
         table.add_row(
             f"the log alone ({offline['estimator']})", hours, interval_text(offline, 3),

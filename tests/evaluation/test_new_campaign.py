@@ -11,19 +11,16 @@ import torch
 from campaigns.guardrails import NO_GUARDRAILS
 from campaigns.replay import history_before, replay
 from evaluation.new_campaign import (
-    AS_LOGGED,
     CAMPAIGN,
     AsLogged,
     Offering,
     Unknown,
     across,
-    blend_curve,
     by_segment,
     campaign_report,
     market_answer,
     sends_by_daypart,
     unknown_shares,
-    with_logger,
 )
 from evaluation.offline import LoggedSlots, collect_slots
 from evaluation.offline_settings import OfflineSettings
@@ -46,7 +43,7 @@ def one_step(target: tuple[float, ...], customers: int = 4000, seed: int = 0, bi
     return LoggedSlots(
         action, reward, LOGGING[action], np.ones((customers, 1), dtype=bool),
         np.broadcast_to(VALUES + bias, shape).copy(),
-        {CAMPAIGN: np.broadcast_to(target, shape).copy(), AS_LOGGED: np.broadcast_to(LOGGING, shape).copy()}, False,
+        {CAMPAIGN: np.broadcast_to(target, shape).copy()}, False,
     )  # fmt: skip
 
 
@@ -131,42 +128,6 @@ def test_customers_without_a_labelled_decision_give_no_figure() -> None:
     assert found["offline"] is None
     assert found["verdict"] == "cannot tell"
     assert found["offline_reason"] == found["sentence"]
-
-
-# Blends
-
-
-def test_with_one_slot_a_blends_gain_grows_with_its_share() -> None:
-    slots = one_step((0.2, 0.0, 0.8, 0.0))
-    curve, safe = blend_curve(slots, SETTINGS, 0)
-    gains = [point["difference"]["value"] for point in curve]
-    np.testing.assert_allclose(np.diff(gains, n=2), 0.0, atol=1e-9)
-    # No share differs from the incumbent by what the two estimates of it differ: chance alone.
-    assert gains[0] - (gains[1] - gains[0]) == pytest.approx(0.0, abs=0.02)
-    assert safe == 1.0
-    worse = one_step((0.9, 0.1, 0.0, 0.0))
-    assert blend_curve(worse, SETTINGS, 0)[1] == 0.0
-
-
-def test_a_small_share_does_not_hide_a_bad_weight() -> None:
-    slots = one_step((0.0, 0.0, 1.0, 0.0))
-    prob = slots.logged_prob.copy()
-    prob[np.flatnonzero(slots.action[:, 0] == 2)[0]] = 1e-6
-    curve, safe = blend_curve(replace(slots, logged_prob=prob), SETTINGS, 0)
-    assert all(point["refused"] and point["value"] is None for point in curve)
-    assert safe == 0.0
-
-
-def test_the_loggers_own_probability_is_kept_and_the_rest_shared_out() -> None:
-    slots = one_step((0.2, 0.0, 0.8, 0.0), customers=50)
-    slots = replace(slots, logged_prob=np.full_like(slots.logged_prob, 0.4))
-    mixed = with_logger(slots)
-    np.testing.assert_allclose(mixed.sum(axis=2), 1.0)
-    np.testing.assert_allclose(np.take_along_axis(mixed, slots.action[..., None], axis=2), 0.4)
-    held = int(np.flatnonzero(slots.action[:, 0] == 0)[0])
-    assert mixed[held, 0, 1] / mixed[held, 0, 2] == pytest.approx(1.5)
-    forced = replace(slots, logged_prob=np.ones_like(slots.logged_prob))
-    np.testing.assert_allclose(with_logger(forced).max(axis=2), 1.0)
 
 
 # Segments and markets
