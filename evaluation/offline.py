@@ -20,13 +20,22 @@ from campaigns.history import ABSENT, HOLD
 from campaigns.objective import Objective
 from campaigns.observation import Observation
 from campaigns.replay import replay
+from evaluation.diagnostics import PROBABILITIES
 from evaluation.estimators import DR, IPS, SNIPS, Contributions, LoggedDecisions, importance_weights, per_decision_dr
 from evaluation.intervals import bootstrap
 from evaluation.offline_settings import OfflineSettings
+from evaluation.one_customer import most_telling_customer
+from evaluation.one_step import doubly_robust_parts
+from evaluation.probability_check import ProbabilityReport, check_probabilities
 from evaluation.rollout import Decides
+from evaluation.sensitivity import SensitivityProblem, sensitivity
+from evaluation.slot_context import SlotContext, context_of, join_contexts
 from evaluation.verdict import Word, diagnose, diagnose_weights, safe_blend, verdict
 from propensity.response_model import ResponseModel
 from propensity.rewards import expected_rewards
+
+NO_FIGURE: dict[str, Any] = {"value": None, "low": None, "high": None, "difference": None, "blend": 0.0}
+"""What a refused estimate says."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +50,7 @@ class LoggedSlots:
         predicted: expected rewards. Shape [N, H, 1 + K].
         target: by policy. Shape [N, H, 1 + K] each.
         fitted: whether logged probabilities had to be fitted.
+        context: what was known at each decision; None where it was not collected.
     """
 
     action: np.ndarray
@@ -50,6 +60,7 @@ class LoggedSlots:
     predicted: np.ndarray
     target: dict[str, np.ndarray]
     fitted: bool
+    context: SlotContext | None = None
 
     def take(self, rows: np.ndarray) -> LoggedSlots:
         """The customers at `rows` (int64 or bool mask)."""
@@ -61,6 +72,7 @@ class LoggedSlots:
             self.predicted[rows],
             {name: chances[rows] for name, chances in self.target.items()},
             self.fitted,
+            None if self.context is None else self.context.take(rows),
         )
 
 
@@ -123,7 +135,7 @@ def collect_slots(
     shape = (len(population), horizon, 1 + len(catalogue))
     predicted, target = np.zeros(shape), {name: np.zeros(shape) for name in policies}
     fitted = bool(np.isnan(logged_prob[known]).any())
-    everyone = population.without_holdout()
+    everyone, contexts = population.without_holdout(), []
     for step in replay(grid, everyone, catalogue, clock, guardrails=guardrails):
         column = step.column - first
         if column >= horizon:
@@ -135,11 +147,13 @@ def collect_slots(
         for name, policy in policies.items():
             chances = policy.probabilities_of(seen).double().numpy()
             target[name][:, column] = chances / chances.sum(axis=1, keepdims=True)
+        asked = None
         if fitted:
-            chances = logging_policy.probabilities(_as_logged(seen, part.eligible[:, column])).double().numpy()
-            own = chances[np.arange(len(action)), action[:, column]]
+            asked = logging_policy.probabilities(_as_logged(seen, part.eligible[:, column])).double().numpy()
+            own = asked[np.arange(len(action)), action[:, column]]
             missing = np.isnan(logged_prob[:, column])
             logged_prob[missing, column] = np.clip(own[missing], 1e-4, 1.0)
+        contexts.append(context_of(seen, asked))
         if progress is not None:
             progress(column + 1)
     logged_prob[~known] = 1.0
@@ -148,7 +162,7 @@ def collect_slots(
     taken = np.take_along_axis(predicted, action[..., None], axis=2)[..., 0]
     reward = np.where(_outcome_known(part, objective, horizon), reward, taken)
     reward = np.where(known, reward, 0.0)
-    return LoggedSlots(action, reward, logged_prob, known, predicted, target, fitted)
+    return LoggedSlots(action, reward, logged_prob, known, predicted, target, fitted, join_contexts(contexts))
 
 
 def _outcome_known(grid: DecisionGrid, objective: Objective, slots: int) -> np.ndarray:
@@ -187,10 +201,27 @@ def evaluate_offline(slots: LoggedSlots, settings: OfflineSettings, seed: int) -
     Returns:
         By policy: estimator, horizon_slots, value, low, high, difference, blend, diagnostics, verdict, and with one
         slot the other estimators' figures under `estimators`. A refused estimate has null figures. Empty where no
-        customer has a known first slot.
+        customer has a known first slot. Every entry says how far one customer moves it (`one_customer`), and where
+        probabilities were fitted what confounding could do (`sensitivity`). Where the logged probabilities are
+        contradicted by the log, every estimate is refused.
     """
-    if slots.action.shape[1] == 1:
-        return _one_step(slots, settings, seed)
+    if not slots.known.any():
+        return {}
+    report = (_one_step if slots.action.shape[1] == 1 else _several_steps)(slots, settings, seed)
+    wrong = check_slots(slots).reason
+    return report if wrong is None else {name: _refused(entry, wrong) for name, entry in report.items()}
+
+
+def check_slots(slots: LoggedSlots, names: tuple[str, ...] | None = None) -> ProbabilityReport:
+    """Whether the log contradicts its probabilities, over all known slots; `names` are of hold and the contents."""
+    known = slots.known
+    customer = np.broadcast_to(np.arange(len(known))[:, None], known.shape)
+    logged = LoggedDecisions(customer[known], slots.action[known], slots.reward[known], slots.logged_prob[known])
+    features = None if slots.context is None else slots.context.features[known]
+    return check_probabilities(logged, features, slots.predicted.shape[2], slots.fitted, names)
+
+
+def _several_steps(slots: LoggedSlots, settings: OfflineSettings, seed: int) -> dict[str, dict[str, Any]]:
     # Who was not there in the first slot would count as somebody who earned nothing.
     use = slots.known[:, 0]
     if not use.any():
@@ -217,10 +248,31 @@ def evaluate_offline(slots: LoggedSlots, settings: OfflineSettings, seed: int) -
             "blend": safe_blend(estimates[name], logged, weights[name], customer, settings.draws, seed),
             "diagnostics": diagnostics.to_dict(),
             "verdict": verdict(difference, diagnostics),
+            **_one_customer(estimates[name], logged, customer),
         }
+        if slots.fitted:
+            taken = np.take_along_axis(slots.target[name][use], slots.action[use][..., None], axis=2)[..., 0]
+            chance = np.where(slots.known[use], taken, 1.0)
+            nothing, earned = np.zeros(len(customer)), logged.numerator
+            problem = SensitivityProblem(nothing, earned, earned, chance, slots.logged_prob[use], customer)
+            report[name]["sensitivity"] = sensitivity(problem, level=settings.level).to_dict()
         if diagnostics.refused:
-            report[name] |= {"value": None, "low": None, "high": None, "difference": None, "blend": 0.0}
+            report[name] |= NO_FIGURE
     return report
+
+
+def _one_customer(estimate: Contributions, logged: Contributions, customer: np.ndarray) -> dict[str, Any]:
+    found = most_telling_customer(estimate, logged, customer)
+    return {"one_customer": None if found is None else found.to_dict()}
+
+
+def _refused(entry: dict[str, Any], reason: str) -> dict[str, Any]:
+    """An entry whose estimate, and all comparisons, are refused for wrong probabilities."""
+    against = {name: {**found, "verdict": "cannot tell"} for name, found in entry.get("against", {}).items()}
+    diagnostics = {**entry["diagnostics"], "refused": reason, "refused_by": PROBABILITIES}
+    word = entry["verdict"] if entry["verdict"] == "not identifiable" else "cannot tell"
+    found = {**entry, **NO_FIGURE, "diagnostics": diagnostics, "verdict": word, "one_customer": None}
+    return found | ({"against": against} if against else {}) | ({"sensitivity": None} if "sensitivity" in entry else {})
 
 
 def _one_step(slots: LoggedSlots, settings: OfflineSettings, seed: int) -> dict[str, dict[str, Any]]:
@@ -248,6 +300,7 @@ def _one_step(slots: LoggedSlots, settings: OfflineSettings, seed: int) -> dict[
             "diagnostics": diagnostics.to_dict(),
             "verdict": verdict(difference, diagnostics),
             "estimators": {e.name: result.interval(f"{e.name} {name}").to_dict() for e in estimators},
+            **_one_customer(estimates[chosen], own, logged.customer),
         }
         report[name]["against"] = {}
         for other in slots.target:
@@ -255,8 +308,13 @@ def _one_step(slots: LoggedSlots, settings: OfflineSettings, seed: int) -> dict[
                 between = result.difference(chosen, f"DR {other}")
                 word = _between(verdict(between, diagnostics), verdict(between, diagnosed[other]))
                 report[name]["against"][other] = {**between.to_dict(), "verdict": word}
+        if slots.fitted:
+            ahead, _, residual = doubly_robust_parts(logged, target[use, 0], predicted, "DR")
+            chance = target[use, 0][np.arange(len(logged)), logged.action]
+            problem = SensitivityProblem(ahead, residual, logged.reward, chance, logged.logged_prob, logged.customer)
+            report[name]["sensitivity"] = sensitivity(problem, level=settings.level).to_dict()
         if diagnostics.refused:
-            report[name] |= {"value": None, "low": None, "high": None, "difference": None, "blend": 0.0}
+            report[name] |= NO_FIGURE
     return report
 
 

@@ -12,6 +12,7 @@ import torch
 from campaigns.guardrails import NO_GUARDRAILS, Guardrails
 from evaluation.intervals import mean_interval
 from evaluation.offline import collect_slots, evaluate_offline
+from evaluation.offline_evidence import offline_evidence, twins_of
 from evaluation.rollout import Rollout, rollout
 from evaluation.thin_support import ThinCount
 from policies.incumbent import Incumbent
@@ -122,7 +123,10 @@ def offline_stage(study: Study, agents: dict[str, Stage], train: Stage, incumben
         # What each policy decides, on average over the customers, in the first slot.
         decides = {name: chances[:, 0].mean(axis=0).tolist() for name, chances in collected.target.items()}
         found = {"policies": report, "fitted": collected.fitted, "arms": _arms(study), "decides": decides}
-        write_json(folder / "offline.json", found)
+        names = ("hold", *map(str, study.catalogue.ids))
+        evidence = offline_evidence(collected, study.log.users.iloc[rows].reset_index(drop=True), names)
+        write_json(folder / "offline.json", found | evidence)
+        write_json(folder / "twins.json", twins_of(collected, config.evaluation, config.seed))
 
     settings = {
         "evaluation": settings_of(config.evaluation),
