@@ -170,7 +170,8 @@ def conditional_check(
         tables["rows"][decision] = rows
         tables["taken"][decision] = np.bincount(place, weights=taken, minlength=BINS)
         tables["mean"][decision] = mean
-        tables["error"][decision] = np.sqrt(np.maximum(square - mean**2, 0.0) / share)
+        # As seen, and as the probabilities claim; see `diagnostics.probability_check`.
+        tables["error"][decision] = np.sqrt(np.maximum(square - np.minimum(mean, mean**2), 0.0) / share)
     limit = 1 + np.maximum(ERRORS * tables["error"], tolerance)
     contradicted = (tables["taken"] >= LEAST_TAKEN) & (np.nan_to_num(tables["mean"]) > np.nan_to_num(limit, nan=np.inf))
     return ConditionalCheck(
