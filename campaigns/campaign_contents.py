@@ -66,9 +66,9 @@ def campaign_contents(spec: CampaignSpec, logged: pd.DataFrame, encoder: Feature
     missing = [name for name in logged.columns if name not in new.columns]
     new = new.assign(**dict.fromkeys(missing)) if missing else new
     table = pd.concat([logged, new[list(logged.columns)].astype(object)], ignore_index=True) if rows else logged.copy()
-    for name in logged.columns:
+    for name in logged.columns.drop("content_id"):
         if pd.api.types.is_numeric_dtype(logged[name]) and not pd.api.types.is_bool_dtype(logged[name]):
-            table[name] = pd.to_numeric(table[name])
+            table[name] = pd.to_numeric(table[name], errors="coerce")
     if "channel" in table.columns:
         table["channel"] = table["channel"].where(table["channel"].notna(), logged["channel"].iloc[0])
     offered = np.arange(len(table)) >= len(logged)
@@ -150,7 +150,7 @@ def unseen_values(contents: CampaignContents, encoder: FeatureEncoder, sends: np
         told = []
         for column in encoder.columns:
             value = contents.table[column.name].iloc[place]
-            if column.kind == "category" and column.name != "content_id":
+            if column.kind == "category":  # ids too, where nothing else tells contents apart
                 there = set(sent[column.name].astype("string").str.strip().fillna("missing"))
                 level = "missing" if pd.isna(value) else str(value).strip()
                 if level not in there:

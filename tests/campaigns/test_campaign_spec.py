@@ -181,6 +181,15 @@ def test_an_attribute_that_nothing_reads_is_said_with_the_nearest() -> None:
     assert any("discont: the log's contents have no such attribute" in n and "'discount'" in n for n in notes)
 
 
+def test_where_ids_alone_tell_contents_apart_a_new_one_is_unseen() -> None:
+    logged = pd.DataFrame({"content_id": [1, 2], "cost": [0.1, 0.1]})
+    encoder = fit_encoder(logged, "contents")
+    found = campaign_contents(spec(contents={"logged": "all", "list": [{"id": "new"}, {"id": 7}]}), logged, encoder)
+    assert found.table["content_id"].tolist() == [1, 2, "new", 7]
+    assert unseen_values(found, encoder, np.array([3, 4])) == {2: ["content_id=new"], 3: ["content_id=7"]}
+    assert any("by id alone" in note for note in unread_notes(found, encoder))
+
+
 def test_a_missing_value_is_allowed_where_it_is_said() -> None:
     found = joined(list=[{**NEW, "price": None}])
     assert np.isfinite(ENCODER.encode(found.table)).all()

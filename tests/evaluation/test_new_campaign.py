@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from campaigns.guardrails import NO_GUARDRAILS
+from campaigns.observation import Observation
 from campaigns.replay import history_before, replay
 from evaluation.new_campaign import (
     CAMPAIGN,
@@ -171,6 +172,23 @@ def test_an_offering_sends_only_what_is_offered_and_when() -> None:
         assert bool(chances[:, 3].sum() > 0) == (step.column in (2, 3))
         if step.column > 5:
             break
+
+
+def test_a_policy_sees_features_as_its_own_encoders_make_them() -> None:
+    w = small_world()
+
+    class Looks:
+        def probabilities_of(self, observation: Observation) -> torch.Tensor:
+            self.seen = observation
+            return Random(0.5).probabilities(observation)
+
+    looks, people, contents = Looks(), torch.ones(len(w.population), 2), torch.zeros(len(w.catalogue), 3)
+    offered = torch.ones(len(w.catalogue), dtype=torch.bool)
+    step = next(iter(replay(w.grid, w.population, w.catalogue, w.log.clock)))
+    Offering(looks, offered, customers=people, contents=contents).probabilities_of(step.observation)
+    assert looks.seen.population.features is people
+    assert looks.seen.catalogue.features is contents
+    assert torch.equal(looks.seen.population.consent, w.population.consent)
 
 
 def test_the_logging_policy_is_asked_without_the_campaigns_guardrails_and_contents() -> None:

@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +16,14 @@ import pytest
 import yaml
 from hydra.core.global_hydra import GlobalHydra
 
+from campaigns.encoding import fit_encoder
 from campaigns.guardrails import Guardrails
 from campaigns.logs import write_log
+from policies.greedy import PropensityGreedy
 from policies.rules import CapDaypartContent
 from scripts.cli import launch
 from scripts.evaluate import evaluate
+from scripts.pipeline.context import load_model
 from scripts.pipeline.earlier_run import fit_to_log
 from scripts.pipeline.stage import folder_digest
 from tests.campaigns.logs_on_disk import clean_tables
@@ -177,6 +181,21 @@ def test_a_saved_policy_decides_on_a_log_without_a_run(
     assert any("if customers of this log taught it" in note for note in answer["notes"])
     sent = {c["content_id"]: c["share_of_sends"] for c in answer["contents"]}
     assert sent["b"] in (None, 0)
+
+
+def test_a_policy_of_another_run_sees_customers_by_its_own_encoder(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    log, cache = run.parent / "log", run.parent / "cache"
+    study, models = fit_to_log(composed("data=log", f"data.path={log}", f"cache_dir={cache}", *QUICK), tmp_path / "run")
+    greedy = PropensityGreedy(load_model(models.train.folder), study.objective)
+    policy = study.make_policy("greedy", greedy, None, Guardrails(quiet_from=0, quiet_until=0), plain=True)
+    other = fit_encoder(study.log.users.head(40), "users")
+    assert other.digest() != study.user_encoder.digest()
+    replace(policy, user_encoder=other).save(tmp_path / "policy")
+    file = written(tmp_path, contents={"logged": "all"}, policy={"folder": str(tmp_path / "policy")})
+    code, _, err = leave(monkeypatch, capsys, f"run={run}", f"campaign={file}", f"out={tmp_path / 'out'}")
+    assert code == 0, err
 
 
 def test_an_agent_of_the_run_decides(
