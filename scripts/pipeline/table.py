@@ -109,12 +109,12 @@ def print_estimates(found: dict[str, Any]) -> None:
     console = console_of()
     name = "the policy" if found["target"] == "columns" else found["target"]
     table = Table(title=f"What {name} would have earned a row, {found['level']:.0%} intervals", title_justify="left")
-    for name in ("estimate", "value", "against what was done"):
-        table.add_column(name, justify="left" if name == "estimate" else "right")
+    for column in ("estimate", "value", "against what was done"):
+        table.add_column(column, justify="left" if column == "estimate" else "right")
     table.add_row("what was done", interval_text(found["incumbent"], 5), "")
-    for name, entry in found["estimators"].items():
-        style = "bold" if name == found["estimator"] else None
-        table.add_row(name, interval_text(entry, 5), interval_text(entry["difference"], 5), style=style)
+    for estimator, entry in found["estimators"].items():
+        style = "bold" if estimator == found["estimator"] else None
+        table.add_row(estimator, interval_text(entry, 5), interval_text(entry["difference"], 5), style=style)
     console.print(table)
     weights = found["diagnostics"]
     whose = "customers as named" if found["customers"] == "named" else "each row its own customer"
