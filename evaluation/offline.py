@@ -129,9 +129,7 @@ def collect_slots(
     part = grid.columns(first, horizon)
     action = np.clip(part.decision.astype(np.int64), HOLD, len(catalogue))
     logged_prob = part.action_prob.astype(np.float64)
-    known = (part.decision != ABSENT) & part.labelled
-    known &= part.decision <= len(catalogue)
-    known = np.cumprod(known, axis=1).astype(bool)
+    known = known_slots(part, len(catalogue), horizon)
     shape = (len(population), horizon, 1 + len(catalogue))
     predicted, target = np.zeros(shape), {name: np.zeros(shape) for name in policies}
     fitted = bool(np.isnan(logged_prob[known]).any())
@@ -149,7 +147,7 @@ def collect_slots(
             target[name][:, column] = chances / chances.sum(axis=1, keepdims=True)
         asked = None
         if fitted:
-            asked = logging_policy.probabilities(_as_logged(seen, part.eligible[:, column])).double().numpy()
+            asked = logging_policy.probabilities(as_logged(seen, part.eligible[:, column])).double().numpy()
             own = asked[np.arange(len(action)), action[:, column]]
             missing = np.isnan(logged_prob[:, column])
             logged_prob[missing, column] = np.clip(own[missing], 1e-4, 1.0)
@@ -160,12 +158,19 @@ def collect_slots(
     reward = logged_rewards(part, catalogue, objective, horizon)
     # A field set aside is not a 0: the prediction for what was decided leaves the estimate where it would be.
     taken = np.take_along_axis(predicted, action[..., None], axis=2)[..., 0]
-    reward = np.where(_outcome_known(part, objective, horizon), reward, taken)
+    reward = np.where(outcome_known(part, objective, horizon), reward, taken)
     reward = np.where(known, reward, 0.0)
     return LoggedSlots(action, reward, logged_prob, known, predicted, target, fitted, join_contexts(contexts))
 
 
-def _outcome_known(grid: DecisionGrid, objective: Objective, slots: int) -> np.ndarray:
+def known_slots(grid: DecisionGrid, contents: int, slots: int) -> np.ndarray:
+    """Slots before the customer's first that is missing, unlabelled or of an unlisted content. Shape [N, slots]."""
+    known = (grid.decision[:, :slots] != ABSENT) & grid.labelled[:, :slots] & (grid.decision[:, :slots] <= contents)
+    whole: np.ndarray = np.cumprod(known, axis=1).astype(bool)
+    return whole
+
+
+def outcome_known(grid: DecisionGrid, objective: Objective, slots: int) -> np.ndarray:
     """Whether each slot's outcome is known: logged, or 0 by its nature. Shape [N, slots], bool."""
     outcome = objective.outcome
     known: np.ndarray = np.isfinite(grid.outcomes[outcome][:, :slots])
@@ -176,7 +181,7 @@ def _outcome_known(grid: DecisionGrid, objective: Objective, slots: int) -> np.n
     return known
 
 
-def _as_logged(seen: Observation, eligible: np.ndarray) -> Observation:
+def as_logged(seen: Observation, eligible: np.ndarray) -> Observation:
     """The observation as the logging policy had it: under consent, opt-outs and its eligibility alone.
 
     The guardrails of the policies under evaluation did not bind it: with their masks, what it sent at night would

@@ -1,0 +1,284 @@
+"""From a month of logged slots to a verdict: value of the whole horizon, and of blends with what was done.
+
+Every policy is estimated by `evaluation.marginal_ratio` on customers whom neither the policy nor its FQE has seen, and
+compared with what these same customers really earned. Blends (1 - a) log + a policy of decisions need no model of the
+logging policy: what was logged is a draw from it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from evaluation.decision_features import fit_features
+from evaluation.diagnostics import LEAST_ESS_SHARE
+from evaluation.estimators import Contributions
+from evaluation.fqe import LoggedFeatures, LogMoments, feature_support, fit_linear_fqe, log_moments
+from evaluation.intervals import Bootstrap, Interval, bootstrap, minimum_detectable_difference
+from evaluation.marginal_ratio import LEAST_WINDOW_SHARE, MEAN_WINDOW_TOLERANCE, Windows, estimate_windows
+from evaluation.offline_settings import OfflineSettings
+from evaluation.reward_model import customer_folds
+from evaluation.sequences import Sequences
+from evaluation.verdict import Word
+
+NAME = "truncated DR"
+"""Of the recommended estimator of whole horizons."""
+
+SHARES = (0.1, 0.25, 0.5, 0.75, 1.0)
+"""Shares of the decisions that a blend gives to the new policy; the last is the policy itself."""
+
+CORRECTION = 0.5
+"""Share of the correction that a point estimate takes; measured: docs/offline.md. Intervals are of the whole of it."""
+
+MOST_DETECTABLE = 0.5
+"""An estimate is refused where the least detectable difference exceeds this share of what a customer earns."""
+
+FOLDS = 3
+"""Of the customers; a fold is evaluated by an FQE fitted to the others."""
+
+
+@dataclass(frozen=True)
+class PolicyEstimate:
+    """What a log says of a policy and of its blends with what was done, over one horizon.
+
+    Attributes:
+        shares: of decisions that are the policy's, ascending to 1.
+        windows: the estimates of every share.
+        fqe: what FQE alone gives, a share. Shape [A].
+        fqe_incumbent: what the same FQE gives for the logging policy.
+        support: effective share of the rows for FQE. Shape [A].
+    """
+
+    shares: tuple[float, ...]
+    windows: tuple[Windows, ...]
+    fqe: np.ndarray
+    fqe_incumbent: float
+    support: np.ndarray
+
+
+def estimate_policy(
+    log: LoggedFeatures,
+    moments: LogMoments,
+    expected: Tensor,
+    weights: Tensor,
+    shares: tuple[float, ...] = SHARES,
+) -> PolicyEstimate:
+    """Estimates a policy and its blends.
+
+    Args:
+        log: N sequences, each with its first slot.
+        moments: of the log.
+        expected: the policy's mean features. Shape [N, T, d].
+        weights: pi / mu of what was decided. Shape [N, T].
+        shares: ascending; the last is 1.
+    """
+    fitted = fit_linear_fqe(log, moments, expected, (0.0, *shares))
+    taken_values, own_values = fitted.of(log.taken, log.fold), fitted.of(expected, log.fold)
+    values = [(1 - a) * t + a * o for a, t, o in zip((0.0, *shares), taken_values, own_values, strict=True)]
+    windows = tuple(
+        estimate_windows(log, value, taken, 1 - share + share * weights)
+        for share, value, taken in zip(shares, values[1:], taken_values[1:], strict=True)
+    )
+    means = np.array([float(value[:, 0].double().mean()) for value in values])
+    support = feature_support(log, fitted, moments).cpu().numpy()
+    return PolicyEstimate(shares, windows, means[1:], float(means[0]), support[1:])
+
+
+def evaluate_sequences(sequences: Sequences, settings: OfflineSettings, seed: int) -> dict[str, dict[str, Any]]:
+    """Value over the whole horizon, paired difference to the log, blends, diagnostics and verdict of every policy.
+
+    Returns:
+        By policy the fields of `report_of`. Empty where too few customers have a known first slot.
+    """
+    present = sequences.known[:, 0]
+    if int(present.sum()) < 2 * FOLDS:
+        return {}
+    features = fit_features(sequences)
+    size = len(sequences)
+    fold = torch.from_numpy(customer_folds(np.arange(size), FOLDS, seed))
+    taken = features.taken(sequences)[present]
+    log = LoggedFeatures(
+        taken, sequences.reward[present], sequences.known[present], sequences.horizon, fold[present], FOLDS,
+        features.prior,
+    )  # fmt: skip
+    moments = log_moments(log)
+    logged = torch.where(log.known, log.reward, 0.0).double().sum(dim=1).numpy()
+    whole = float((log.known.sum(dim=1) >= min(log.horizon, log.known.shape[1])).double().mean())
+    report = {}
+    for name, target in sequences.target.items():
+        expected = features.of(sequences, target)[present]
+        estimate = estimate_policy(log, moments, expected, sequences.weights(name)[present])
+        report[name] = report_of(estimate, logged, sequences.horizon, settings, seed)
+        report[name]["diagnostics"] |= {"whole_sequences": whole, "slots_logged": int(log.known.shape[1])}
+    return report
+
+
+def report_of(
+    estimate: PolicyEstimate, logged: np.ndarray, horizon: int, settings: OfflineSettings, seed: int
+) -> dict[str, Any]:
+    """A policy's estimates in figures and words.
+
+    Args:
+        estimate: of the policy and its blends.
+        logged: what every customer really earned. Shape [N].
+        horizon: H.
+        settings: draws and level of the intervals.
+        seed: of the draws.
+    Returns:
+        estimator, horizon_slots, value, low, high, difference, blend, blends, minimum_detectable, diagnostics, verdict
+        and FQE's own figure under `estimators`. A refused estimate has null figures.
+    """
+    names = {
+        (place, window): f"{estimate.shares[place]} {window}"
+        for place, windows in enumerate(estimate.windows)
+        for window in range(len(windows.windows))
+    }
+    ones = np.ones(len(logged))
+    parts = {name: Contributions(estimate.windows[p].contributions[w], ones) for (p, w), name in names.items()}
+    result = bootstrap(
+        {"log": Contributions(logged, ones), **parts}, np.arange(len(logged)), settings.draws, settings.level, seed
+    )
+    scale = abs(float(logged.mean()))
+    blends = blend_curve(estimate, result, names, settings.level, scale)
+    windows, last = estimate.windows[-1], len(estimate.shares) - 1
+    spanned = [names[last, w] for w in range(windows.chosen, windows.last + 1)]
+    gain = _gain(estimate, last, result.points[spanned[0]] - result.points["log"])
+    difference = _hull(gain, [result.difference(name, "log") for name in spanned])
+    value = _hull(result.points["log"] + gain, [result.interval(name) for name in spanned])
+    detectable = minimum_detectable_difference(result.standard_error(spanned[0], "log"), settings.level)
+    refused = refusal(estimate, detectable, scale)
+    safe = [b["share"] for b in blends if b["low"] is not None and b["low"] > 0]
+    report: dict[str, Any] = {
+        "estimator": NAME,
+        "horizon_slots": horizon,
+        "whole_horizon": True,
+        **value.to_dict(),
+        "difference": difference.to_dict(),
+        "blend": max(safe, default=0.0),
+        "blends": blends,
+        "minimum_detectable": detectable,
+        "diagnostics": {
+            "window": windows.windows[windows.chosen],
+            "effective_share": float(windows.effective_share[windows.chosen]),
+            "mean_weight": float(windows.mean_weight[windows.chosen]),
+            "fqe_support": float(estimate.support[-1]),
+            "bellman_residual": float(windows.contributions[windows.chosen].mean() - estimate.fqe[-1]),
+            "refused": refused,
+            "notes": [],
+        },
+        "verdict": _word(difference),
+        "estimators": {
+            "FQE": {
+                "value": float(estimate.fqe[-1]),
+                "difference": float(estimate.fqe[-1] - estimate.fqe_incumbent),
+            }
+        },
+    }
+    if refused:
+        report |= dict.fromkeys(("value", "low", "high", "difference"))
+        report["verdict"] = "cannot tell"
+    return report
+
+
+def blend_curve(
+    estimate: PolicyEstimate, result: Bootstrap, names: dict[tuple[int, int], str], level: float, scale: float
+) -> list[dict[str, Any]]:
+    """Differences to the log along the shares, with one-sided bounds that hold for all shares and windows at once.
+
+    The bound at a share is the least over the windows that its interval spans of estimate - c x standard error, with c
+    the quantile of the largest t statistic among them all (max-t: Romano and Wolf 2005).
+
+    Args:
+        estimate: of the policy and its blends.
+        result: replicates of every share and window, and of the log.
+        names: of a share's and window's replicates.
+        level: of the bounds.
+        scale: what a customer earned, see MOST_DETECTABLE.
+    Returns:
+        By share: share, fqe (FQE's own difference), value, low and high (the bounds), minimum_detectable. Null figures
+        where the share is refused.
+    """
+    used: dict[int, list[str]] = {}
+    errors: dict[str, float] = {}
+    for place, windows in enumerate(estimate.windows):
+        members = [names[place, w] for w in range(windows.chosen, windows.last + 1)]
+        found = {name: result.standard_error(name, "log") for name in members}
+        detectable = minimum_detectable_difference(found[members[0]], level)
+        if windows.usable and detectable <= MOST_DETECTABLE * scale:
+            used[place], errors = members, errors | found
+    gains = {name: result.points[name] - result.points["log"] for name in errors}
+    largest = np.zeros(len(result.replicates["log"]))
+    lowest = np.zeros_like(largest)
+    for name, error in errors.items():
+        if error > 0:
+            departure = (result.replicates[name] - result.replicates["log"] - gains[name]) / error
+            largest, lowest = np.maximum(largest, departure), np.minimum(lowest, departure)
+    below, above = float(np.quantile(largest, level)), float(np.quantile(-lowest, level))
+    curve: list[dict[str, Any]] = []
+    for place, share in enumerate(estimate.shares):
+        entry: dict[str, Any] = {"share": share, "fqe": float(estimate.fqe[place] - estimate.fqe_incumbent)}
+        if place in used:
+            members = used[place]
+            gain = _gain(estimate, place, gains[members[0]])
+            entry |= {
+                "value": gain,
+                "low": min(gain, *(gains[name] - below * errors[name] for name in members)),
+                "high": max(gain, *(gains[name] + above * errors[name] for name in members)),
+                "minimum_detectable": minimum_detectable_difference(errors[members[0]], level),
+            }
+        else:
+            entry |= dict.fromkeys(("value", "low", "high", "minimum_detectable"))
+        curve.append(entry)
+    return curve
+
+
+def _gain(estimate: PolicyEstimate, place: int, corrected: float) -> float:
+    """Point estimate of a share's difference: FQE's, with CORRECTION of the way to the fully corrected one."""
+    alone = float(estimate.fqe[place] - estimate.fqe_incumbent)
+    return alone + CORRECTION * (corrected - alone)
+
+
+def refusal(estimate: PolicyEstimate, detectable: float, scale: float) -> str | None:
+    """Why a policy's estimate is refused, in plain words; None where it is not.
+
+    Args:
+        estimate: of the policy and its blends.
+        detectable: least difference that the log could tell from 0.
+        scale: what a customer earned.
+    """
+    windows, support = estimate.windows[-1], float(estimate.support[-1])
+    if not windows.usable:
+        effective, mean = float(windows.effective_share[0]), float(windows.mean_weight[0])
+        return (
+            f"Even with the weights of single slots the log's customers are worth only {effective:.0%} of their number "
+            f"for this policy ({LEAST_WINDOW_SHARE:.0%} is the least), or the mean weight, {mean:.3g}, is further than "
+            f"{MEAN_WINDOW_TOLERANCE:g} from 1: it decides too differently from what was logged. Its blends with what "
+            "was done may still be told."
+        )
+    if support < LEAST_ESS_SHARE:
+        return (
+            f"Where this policy leads the log holds {support:.2%} of its rows in effect ({LEAST_ESS_SHARE:.0%} is the "
+            "least): what follows would be extrapolated."
+        )
+    if not detectable <= MOST_DETECTABLE * scale:
+        return (
+            f"A true difference would have to exceed {detectable:.3g} a customer for this log to tell it, more than "
+            f"{MOST_DETECTABLE:.0%} of what a customer earns: log more customers, or decisions nearer to this policy's."
+        )
+    return None
+
+
+def _word(difference: Interval) -> Word:
+    if not np.isfinite([difference.low, difference.high]).all():
+        return "cannot tell"
+    return "better" if difference.low > 0 else "worse" if difference.high < 0 else "cannot tell"
+
+
+def _hull(value: float, intervals: list[Interval]) -> Interval:
+    """A figure with an interval that spans all of some, and the figure."""
+    low, high = min(value, *(i.low for i in intervals)), max(value, *(i.high for i in intervals))
+    return Interval(value, low, high, intervals[0].level)
