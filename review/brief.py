@@ -78,7 +78,7 @@ def worth(
     if chosen.offline is not None and chosen.offline.gain is not None:
         gain = words.interval_words(chosen.offline.gain, digits)
         slots = chosen.offline.slots
-        scope = when if slots in {None, 1} else f"over the first {slots} decisions"
+        scope = when if slots in {None, 1} or chosen.offline.whole else f"over the first {slots} decisions"
         word = "Lift over the incumbent" if randomised else "Difference to the incumbent"
         return f"{word}, estimated from the log alone: {gain} {what} {scope}."
     because = f": {chosen.offline_reason.rstrip('.')}" if chosen.offline_reason else ""

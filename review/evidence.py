@@ -58,6 +58,7 @@ class Offline:
     Attributes:
         estimator: its name.
         slots: decision slots that it covers, or None.
+        whole: whether these are the objective's whole horizon of several decisions.
         worth, gain: per customer over those slots; the gain is the paired difference to the incumbent.
         verdict: better, worse, cannot tell or not identifiable.
         blend: the largest share of this policy, mixed into the incumbent, whose gain is surely above zero.
@@ -82,6 +83,7 @@ class Offline:
     least_effective: float | None
     mean_weight: float | None
     against: dict[str, tuple[Range, str]]
+    whole: bool = False
 
 
 @dataclass(frozen=True)
@@ -273,6 +275,7 @@ def _offline(entry: Mapping[str, Any]) -> Offline:
         least_effective=number(dig(entry, "diagnostics", "least_effective")),
         mean_weight=number(dig(entry, "diagnostics", "mean_weight")),
         against=ranges,
+        whole=entry.get("whole_horizon") is True,
     )
 
 

@@ -217,6 +217,8 @@ def offline_scope(offline: Offline) -> str:
     """How much of the horizon an offline estimate covers."""
     if offline.slots is None:
         return ""
+    if offline.whole:
+        return "over the whole horizon"
     return "one decision" if offline.slots == 1 else f"the first {offline.slots} decisions"
 
 

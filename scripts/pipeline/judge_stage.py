@@ -14,6 +14,8 @@ from evaluation.intervals import mean_interval
 from evaluation.offline import collect_slots, evaluate_offline
 from evaluation.offline_evidence import offline_evidence, twins_of
 from evaluation.rollout import Rollout, rollout
+from evaluation.sequences import collect_sequences
+from evaluation.sequential import evaluate_sequences
 from evaluation.thin_support import ThinCount
 from policies.incumbent import Incumbent
 from policies.policy import Policy, load_policy
@@ -120,6 +122,10 @@ def offline_stage(study: Study, agents: dict[str, Stage], train: Stage, incumben
             lambda done: progress.update(done, slots),
         )  # fmt: skip
         report = evaluate_offline(collected, config.evaluation, config.seed)
+        if not study.is_one_shot and config.evaluation.sequence_customers:
+            whole = _whole_horizon(study, panel, train, incumbent, progress)
+            report = {name: whole[name] | {"first_slots": short} if name in whole else short
+                      for name, short in report.items()}  # fmt: skip
         # What each policy decides, on average over the customers, in the first slot.
         decides = {name: chances[:, 0].mean(axis=0).tolist() for name, chances in collected.target.items()}
         found = {"policies": report, "fitted": collected.fitted, "arms": _arms(study), "decides": decides}
@@ -135,6 +141,25 @@ def offline_stage(study: Study, agents: dict[str, Stage], train: Stage, incumben
     }
     after = (train, incumbent, *agents.values())
     return study.runner.run("evaluation/offline", settings, after, work, show_as="evaluation")
+
+
+def _whole_horizon(
+    study: Study, panel: dict[str, Policy], train: Stage, incumbent: Stage, progress: StageProgress
+) -> dict[str, dict[str, Any]]:
+    """Evaluates policies over the whole horizon on some of the judging half's customers."""
+    config, rows = study.config, study.halves[JUDGE]
+    if len(rows) > config.evaluation.sequence_customers:
+        generator = np.random.default_rng([config.seed, 31])
+        rows = np.sort(generator.choice(rows, config.evaluation.sequence_customers, replace=False))
+    grid, people = study.grid.take(rows), study.population.take(torch.from_numpy(rows))
+    free = incumbent.folder / FREE
+    slots = min(grid.slots, study.objective.slots(study.log.clock))
+    sequences = collect_sequences(
+        grid, people, study.catalogue, study.log.clock, serving_guardrails(study, incumbent), study.objective, panel,
+        load_model(train.folder), load_logging_policy(free if free.is_dir() else incumbent.folder),
+        lambda done: progress.update(done, slots),
+    )  # fmt: skip
+    return evaluate_sequences(sequences, config.evaluation, config.seed)
 
 
 def _arms(study: Study) -> list[dict[str, Any]]:

@@ -145,13 +145,14 @@ def _policy(study: Study, name: str, worlds: Worlds, estimates: dict[str, Any]) 
                     gain = worlds[name][place]["value"] - worlds[RULE][place]["value"]
                     entry[place]["over_best_rule"] = mean_interval(gain[REPORTING]).to_dict()
         entry["exploitation_gap"] = _gap(entry["market"], entry["judged"])
+        entry["across_worlds"] = _across_worlds(entry)
         if "truth" in worlds[name]:
             entry["judged_minus_truth"] = _gap(entry["judged"], entry["truth"])
     if entry["offline"] is None:
         entry["offline_reason"] = "it is what the log shows" if name == INCUMBENT else NOT_YET
     elif entry["offline"]["value"] is None:
         entry["offline_reason"] = entry["offline"]["diagnostics"]["refused"]
-    elif not study.is_one_shot:
+    elif not study.is_one_shot and not entry["offline"].get("whole_horizon"):
         entry["offline_reason"] = (
             f"the first {entry['offline']['horizon_slots']} slots only; the rest is not yet evaluated offline"
         )
@@ -163,6 +164,13 @@ def _worth(mine: dict[str, np.ndarray], base: dict[str, np.ndarray]) -> dict[str
     value = mean_interval(mine["value"][REPORTING])
     difference = mean_interval((mine["value"] - base["value"])[REPORTING])
     return {**value.to_dict(), "difference": difference.to_dict()}
+
+
+def _across_worlds(entry: dict[str, Any]) -> dict[str, Any]:
+    """The markets' own estimate: from the least to the most of the fitted worlds. Worlds may share their faults, so no
+    coverage is claimed."""
+    gains = [entry[place]["difference"]["value"] for place in ("market", "judged")]
+    return {"label": "range across worlds", "covers": None, "low": min(gains), "high": max(gains)}
 
 
 def _gap(claimed: dict[str, Any], found: dict[str, Any]) -> float | None:
