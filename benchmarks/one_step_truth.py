@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import product
 
 import numpy as np
 import pandas as pd
@@ -38,6 +39,9 @@ from evaluation.tuning import tuned_estimators
 STATES, CATEGORIES, DRAWS = 8, 5, 400
 OVERLAP = {"good": 0.3, "fair": 0.8, "poor": 2.0}
 """By how many logits a content that the policy likes by one standard deviation is liked, and disliked by the logger."""
+
+LOGGERS = {0.0: "blind", 1.0: "skilled"}
+"""Whether the logger prefers what earns more."""
 
 UNBIASED = ("IPS", "SNIPS", "DR", "SNDR")
 """Estimators that promise an interval around the truth whatever the reward model; the others trade bias for noise."""
@@ -69,14 +73,21 @@ class World:
         return LoggedDecisions(np.arange(rows), action, reward, self.logging[state, action]), state
 
 
-def make_world(contents: int, overlap: float, seed: int, new: float = 0.0, own: float = 0.05) -> World:
-    """A world; `new` is the share of contents never logged, `own` the spread of contents within a category."""
+def make_world(
+    contents: int, overlap: float, seed: int, new: float = 0.0, own: float = 0.05, skill: float = 0.0
+) -> World:
+    """A world.
+
+    `new` is the share of contents never logged, `own` the spread of contents within a category, and `skill` by how many
+    logits the logger prefers what earns one standard deviation more.
+    """
     generator = np.random.default_rng(seed)
     category = np.append(0, 1 + np.arange(contents) % min(CATEGORIES, contents))
     by_category = generator.uniform(0.08, 0.5, (STATES, 1 + CATEGORIES))
     mean = np.clip(by_category[:, category] + own * generator.normal(size=(STATES, 1 + contents)), 0.02, 0.6)
     liked = generator.normal(size=(STATES, 1 + contents))
-    logging, target = np.exp(-overlap * liked), np.exp(overlap * liked)
+    logging = np.exp(skill * (mean - mean.mean()) / mean.std() - overlap * liked)
+    target = np.exp(overlap * liked)
     first = 1 + contents - round(new * contents)
     logging[:, first:] = 0
     target[:, first:] *= 3
@@ -175,11 +186,11 @@ def new_contents(
     """A third of the contents never sent, their categories known: the error of every estimator, a record each.
 
     Reward models are the project's own, cross-fitted, with categories as features of contents; of the state they see
-    only which pair it is in, less than the logger acted on, as is usual.
+    only which pair it is in, less than a skilled logger acted on, as is usual.
     """
     records = []
-    for seed in range(replications):
-        world = make_world(contents, OVERLAP["fair"], 100 + seed, new=1 / 3)
+    for skill, seed in product((0.0, 1.0), range(replications)):
+        world = make_world(contents, OVERLAP["fair"], 100 + seed, new=1 / 3, skill=skill)
         log, state = world.log(rows, np.random.default_rng(seed))
         target, features = world.target[state], np.eye(STATES // 2)[state // 2]
         marginal = KnownEmbedding(attribute_embedding(world.category, log.action), world.logging[state])
@@ -189,7 +200,9 @@ def new_contents(
             predicted = cross_fitted_rewards(model, features, log)
             for estimator in (IPS(), SNIPS(), DM(), DR(), MIPS(marginal), OffCEM(marginal)):
                 error = estimator.contributions(log, target, predicted).value - world.value
-                records.append({"model": learner, "estimator": estimator.name, "error": error})
+                records.append(
+                    {"logger": LOGGERS[skill], "model": learner, "estimator": estimator.name, "error": error}
+                )
     return pd.DataFrame(records)
 
 
@@ -206,7 +219,7 @@ def main() -> None:
     print(summary(boot, ["overlap", "contents", "rows"]).round(4), end="\n\n")
     print(summary(boot, ["estimator", "overlap"]).round(4), end="\n\n")
     errors = new_contents(max(int(20 * scale), 2))
-    groups = errors.groupby(["model", "estimator"], sort=False)["error"]
+    groups = errors.groupby(["logger", "model", "estimator"], sort=False)["error"]
     print(pd.DataFrame({"bias": groups.mean(), "RMSE": groups.apply(lambda e: float(np.sqrt((e**2).mean())))}).round(4))
 
 
