@@ -235,7 +235,7 @@ def _verdict(
             "prediction. Send them to some customers at random first.",
         )
     refused = (found.get("diagnostics") or {}).get("refused")
-    if refused:
+    if refused and found["verdict"] != "not identifiable":
         return Verdict(found["verdict"], refused)
     difference = found["difference"]
     between = (

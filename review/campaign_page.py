@@ -164,6 +164,10 @@ def _worth(answer: Mapping[str, Any], gain: Range | None, digits: int) -> Sectio
     name = text_of(dig(offline, "estimator")) or "estimate"
     refused = "no estimate"
     rows = [Row(f"log alone, {name}", gain, "offline", refused)]
+    if isinstance(answer.get("by_attributes"), Mapping):
+        rows.append(
+            Row("log, by attributes", read_range(dig(answer, "by_attributes", "difference")), "offline", refused)
+        )
     short = _markets(answer, "judged_slots")
     rows += [Row(WORLDS[half], found, PLACES[half]) for half, found in short.items()]
     whole = [Row(WORLDS[half], found, PLACES[half]) for half, found in _markets(answer, "campaign").items()]
@@ -171,6 +175,15 @@ def _worth(answer: Mapping[str, Any], gain: Range | None, digits: int) -> Sectio
     prediction = number(answer.get("prediction"))
     if prediction is not None:
         table.append(_worth_row("the reward model alone, uncorrected", _hours(answer), Range(prediction), None, digits))
+    weighed = answer.get("by_attributes")
+    if isinstance(weighed, Mapping):
+        names = f"the log alone, contents weighed by {', '.join(texts(weighed.get('attributes')))}"
+        table.append(
+            _worth_row(
+                f"{names} ({text_of(weighed.get('estimator'))})", _hours(answer), read_range(weighed),
+                read_range(weighed.get("difference")), digits,
+            )
+        )  # fmt: skip
     for estimator, block in (dig(offline, "estimators") or {}).items():
         if estimator != name and gain is not None:
             table.append(_worth_row(f"the log alone ({estimator})", _hours(answer), read_range(block), None, digits))
@@ -189,6 +202,8 @@ def _worth(answer: Mapping[str, Any], gain: Range | None, digits: int) -> Sectio
         else None,
         "rows": table,
         "label": text_of(dig(answer, "market", "label")),
+        "by_attributes": texts(dig(answer, "by_attributes", "attributes")),
+        "by_attributes_says": text_of(dig(answer, "by_attributes", "sentence")),
         "diagnostics": _diagnostics(diagnostics),
         "notes": texts(dig(diagnostics, "notes")),
         "thin": _share(dig(answer, "market", "thin_send_share")),

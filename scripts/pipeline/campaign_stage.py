@@ -20,6 +20,7 @@ from campaigns.features import daypart_of
 from campaigns.history import ABSENT, HOLD
 from campaigns.observation import make_calendar
 from evaluation.blend import blend_curve
+from evaluation.by_attributes import estimate_by_attributes, full_logging
 from evaluation.live_test import DAYS, Spread, plan_test, spread_of
 from evaluation.new_campaign import (
     CAMPAIGN,
@@ -43,6 +44,8 @@ from scripts.pipeline.stage import Stage, show, write_json
 
 ANSWER = "campaign.json"
 LEAST_JUDGED = 2
+AS_LOGGED = "as logged"
+"""The logging policy among the policies that are asked, where all its probabilities are needed."""
 
 
 def answer_campaign(study: Study, models: Models, spec: CampaignSpec, target: Path) -> dict[str, Any]:
@@ -133,6 +136,7 @@ def _answer(
         "offline": report["offline"],
         "offline_reason": report["offline_reason"],
         "prediction": report["prediction"],
+        "by_attributes": _by_attributes(study, setup, slots, unknown),
         "unlogged": report["unlogged"] | {
             "values": words,
             "dayparts": [part for part, silent in zip(DAYPARTS, unknown.silent, strict=True) if silent],
@@ -159,11 +163,25 @@ def _collect(study: Study, models: Models, setup: Setup, judged: Judged, progres
         torch.from_numpy(~setup.contents.is_new),
     )
     policies: dict[str, Decides] = {CAMPAIGN: setup.serves(study, judged.rows, judged.shift)}
+    if study.is_one_shot:
+        policies[AS_LOGGED] = logger
     return collect_slots(
         study.grid.take(judged.rows), _people(study, judged.rows), setup.catalogue, study.log.clock,
         setup.policy.guardrails, study.objective, policies, load_model(models.train.folder), logger, judged.slots,
         lambda done: progress.update(done, judged.slots, "log"), judged.column,
     )  # fmt: skip
+
+
+def _by_attributes(study: Study, setup: Setup, slots: LoggedSlots, unknown: Unknown) -> dict[str, Any] | None:
+    """A one-shot campaign's new contents weighed by their categories; None where there is nothing to weigh so."""
+    names = [c.name for c in study.content_encoder.columns if c.kind == "category" and c.name != "content_id"]
+    if not study.is_one_shot or not names or not slots.target[CAMPAIGN][:, 0, 1:][:, unknown.new].any():
+        return None
+    table = setup.contents.table[names].astype("string").fillna("missing")
+    kinds = ["hold", *(" / ".join(row) for row in table.itertuples(index=False))]
+    logging = full_logging(slots, slots.target[AS_LOGGED][:, 0])
+    found = estimate_by_attributes(slots, CAMPAIGN, kinds, logging, study.config.evaluation, study.config.seed)
+    return None if found is None else {"attributes": names, **found}
 
 
 def _people(study: Study, rows: np.ndarray) -> Population:

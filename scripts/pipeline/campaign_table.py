@@ -28,6 +28,12 @@ def print_campaign(answer: dict[str, Any]) -> None:
             f"the log alone ({offline['estimator']})", hours, interval_text(offline, 3),
             interval_text(offline["difference"], 3),
         )  # fmt: skip
+    weighed = answer["by_attributes"]
+    if weighed is not None:
+        table.add_row(
+            f"the log, contents weighed by {', '.join(weighed['attributes'])} ({weighed['estimator']})", hours,
+            interval_text(weighed, 3), interval_text(weighed["difference"], 3),
+        )  # fmt: skip
     if answer["prediction"] is not None:
         table.add_row("the reward model alone, uncorrected", hours, f"{answer['prediction']:.3f}", "-")
     market = answer["market"]

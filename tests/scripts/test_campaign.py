@@ -307,11 +307,25 @@ def test_a_one_shot_campaign_is_judged_without_a_market(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     answer = json.loads((tmp_path / "job" / "campaigns" / "spring" / "campaign.json").read_text(encoding="utf-8"))
     assert answer["market"] is None
+    assert answer["by_attributes"] is None
     assert answer["offline"]["estimator"] == "DR"
     assert answer["verdict"] == "better"
     assert answer["plan"]["chosen"]["customers"] > 1
     page = (tmp_path / "job" / "campaigns" / "spring" / "campaign.html").read_text(encoding="utf-8")
     assert "market of the" not in page
+    written(
+        tmp_path, contents={"list": [{**NEW, "category": "x"}]}, policy={"rule": {"cap": 1, "content": "new"}},
+        guardrails={"quiet_from": 0, "quiet_until": 0},
+    )  # fmt: skip
+    done = subprocess.run(done.args, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    answer = json.loads((tmp_path / "job" / "campaigns" / "spring" / "campaign.json").read_text(encoding="utf-8"))
+    assert answer["verdict"] == "cannot tell"  # never sent, of a known category
+    assert answer["offline"]["value"] is None
+    weighed = answer["by_attributes"]
+    assert weighed["attributes"] == ["category"]
+    assert abs(weighed["value"] - 5.0) < 1.0  # a send makes half of them buy for 10; holding, a tenth
+    assert weighed["verdict"] == "better"
 
 
 def test_the_example_of_the_guide_runs_on_the_reference_log(tmp_path: Path) -> None:
