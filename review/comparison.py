@@ -141,14 +141,15 @@ def _speaking(offline: Offline | None) -> Section:
 
 def _offline_row(candidate: Candidate, chosen: Candidate | None, digits: int, notes: list[str]) -> Section:
     offline, note = candidate.offline, _note(candidate)
-    no_gain = offline is None or offline.gain is None
+    # over whole horizons a blend can be told where the policy itself cannot
+    no_blend = offline is None or offline.blend is None or (offline.gain is None and not offline.whole)
     return {
         "name": words.policy_title(candidate.name),
         "chosen": chosen is not None and candidate.name == chosen.name,
         "worth": _cell(None if offline is None else offline.worth, digits),
         "gain": _cell(None if offline is None else offline.gain, digits, signed=True),
         "verdict": words.UNKNOWN if offline is None else offline.verdict or words.UNKNOWN,
-        "blend": words.DASH if no_gain or offline is None or offline.blend is None else words.percent(offline.blend),
+        "blend": words.DASH if offline is None or no_blend else words.percent(offline.blend or 0.0),
         "share": _speaking(offline),
         "mark": _mark(notes.index(note)) if note else "",
         "estimator": offline.estimator if offline else "",

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from review import words
-from review.evidence import Range, number, shortened, text_of
+from review.evidence import Offline, Range, number, shortened, text_of
 
 
 @pytest.mark.parametrize(
@@ -64,3 +66,9 @@ def test_nothing_is_said_of_how_well_a_handful_of_events_is_predicted() -> None:
     assert words.head_words(head) == "ranks well; well calibrated"
     assert "too seldom to tell" in words.head_words(head | {"rows": 1000})
     assert "no better than its mean rate" in words.head_words(head | {"log_loss": 0.3})
+
+
+def test_an_estimate_of_the_whole_horizon_is_not_called_one_of_the_first_decisions() -> None:
+    first = Offline("DR", 6, None, None, "cannot tell", None, None, "", "", None, None, None, {})
+    assert words.offline_scope(first) == "the first 6 decisions"
+    assert words.offline_scope(replace(first, slots=168, whole=True)) == "over the whole horizon"
