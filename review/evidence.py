@@ -28,6 +28,8 @@ FILES = {
     "families": "propensity/families.json",
     "gate": "market/gate.json",
     "behaviour": "evaluation/behaviour.json",
+    "offline": "evaluation/offline.json",
+    "twins": "evaluation/twins.json",
     "manifest": "manifest.json",
     "policy": "policy/policy.json",
     "best_rule": "agents/best_rule/policy/policy.json",

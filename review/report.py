@@ -32,6 +32,7 @@ from review.evidence import (
 from review.families import families_section, families_used, family_used, worlds_words
 from review.gate import gate_section
 from review.grounds import again_section, network_section
+from review.log_evidence import log_evidence_section
 from review.page import render_template, write_page
 from review.profiles import profiles_section
 
@@ -82,6 +83,7 @@ def _page(evidence: Evidence) -> dict[str, Any]:
         "unit": words.unit(summary),
         "horizon": words.horizon(summary, not sequential),
         "worth": worth_section(evidence, candidates, chosen, digits, sequential),
+        "carries": log_evidence_section(evidence, candidates, chosen, digits),
         "made_of": worlds_words(summary),
         "behaviour": _behaviour(evidence, chosen, does, sequential),
         "guardrails": _guardrails(evidence, chosen, does),

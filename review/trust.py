@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from review import words
 from review.effects import effect_agrees
 from review.evidence import INCUMBENT, Behaviour, Candidate, Evidence, dig, number, text_of
+from review.log_evidence import contradicted, sensitivity_sentence
 
 OK, CAUTION, PROBLEM, UNKNOWN = "ok", "caution", "problem", "not evaluated"
 THIN_SHARE = 0.10
@@ -58,8 +59,10 @@ def checks(
         if sequential:
             found += [_gap(chosen), _truth(chosen, digits)]
         beats = _rule(chosen, digits) if sequential else _rule_by_log(candidates, chosen, digits)
-        found += [_offline(chosen, digits), beats, *_behaviour(does, chosen.name, sequential)]
-    found += [_effects(evidence), _randomisation(evidence), _holds(evidence), _leaks(evidence), _drift(evidence)]
+        found += [_offline(chosen, digits), _hidden(evidence, chosen), beats]
+        found += _behaviour(does, chosen.name, sequential)
+    found += [_effects(evidence), _randomisation(evidence), _possible(evidence), _holds(evidence), _leaks(evidence)]
+    found.append(_drift(evidence))
     return [check for check in found if check is not None]
 
 
@@ -194,6 +197,21 @@ def _randomisation(evidence: Evidence) -> Check:
     if audit["passed"]:
         return Check(OK, short, name, words.sentence(held))
     return Check(PROBLEM, short, name, words.sentence(f"sends are not as frequent as the logged probabilities: {held}"))
+
+
+def _possible(evidence: Evidence) -> Check | None:
+    reason = contradicted(evidence)
+    if reason is None:
+        return None
+    text = words.sentence(reason) if reason else "Decisions come as often as they say, also where they were likely."
+    return Check(PROBLEM if reason else OK, "action probabilities", "Can their probabilities be true?", text)
+
+
+def _hidden(evidence: Evidence, chosen: Candidate) -> Check | None:
+    entry = dig(evidence.part("offline"), "policies", chosen.name)
+    text = sensitivity_sentence(entry, words.the_policy(chosen.name)) if isinstance(entry, Mapping) else ""
+    question = "Could hidden reasons of past decisions explain it?"
+    return Check(CAUTION, "hidden reasons", question, text) if text else None
 
 
 def _holds(evidence: Evidence) -> Check | None:
