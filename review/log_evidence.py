@@ -33,8 +33,10 @@ def log_evidence_section(
         sensitivity_sentence(entry, name),
         _support(support, name),
     ]
+    sentences = [sentence for sentence in sentences if sentence]
     return {
-        "sentences": [sentence for sentence in sentences if sentence],
+        "why_not": "" if sentences else evidence.missing.get("offline", "the run wrote nothing of it"),
+        "sentences": sentences,
         "rows": _support_rows(support),
         "policy": name,
         "twins": _twins(evidence, digits),

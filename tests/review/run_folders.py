@@ -238,6 +238,10 @@ def sequential() -> Parts:
         "propensity/families.json": families(),
         "market/gate.json": {"verdict": "warn", "margin": 0.1, "note": "Too uncertain to tell: opt-outs.",
                              "checks": checks},
+        "evaluation/offline.json": {
+            "policies": {}, "support": None,
+            "probabilities": {"fitted": False, "contradicted": False, "reason": None, "checks": []}},
+        "evaluation/twins.json": {"estimators": [], "right": [], "reason": "the log has several decisions a customer"},
         "evaluation/behaviour.json": {"customers": 2000, "where": "the judging world (gbdt)",
                                       "policies": {"incumbent": does(3.5, 0.06), "ppo": does(4.25, 0.04)}},
         **profiles(),
