@@ -34,27 +34,27 @@ def fit_calibration(
     """Fits slopes, offsets and the law of value residuals.
 
     Slopes need customers that training did not see. Levels do not: there the rare events of all customers count
-    for more than the little optimism of having trained on them, so offsets are set on all rows.
+    for more than the little optimism of having trained on them, so offsets are set on all rows, of holds and of sends
+    apart: what holds a network back (weight decay, early stopping) holds back the mean effect of sending too (ADR 1).
 
     Args:
         validation, validation_rows: outputs of the network for the validation rows, [B, k, H], and which these are.
         everything, all_rows: the same for all rows.
         tables: the rows' outcomes.
     """
-    slopes, offsets = [], []
-    for name in CALIBRATED:
+    slopes, offsets = torch.ones(len(CALIBRATED)), torch.zeros(2, len(CALIBRATED))
+    sent = tables.sent[all_rows]
+    for place, name in enumerate(CALIBRATED):
         held_out, events = _head(name, validation, validation_rows, tables), _head(name, everything, all_rows, tables)
         if held_out is None or events is None:
-            slopes.append(1.0)
-            offsets.append(0.0)
             continue
         slope, offset = platt(held_out[0].mean(dim=1), *held_out[1:])
         logit, outcome, weight = events
-        offset = level(slope * logit + offset, outcome, weight) + offset
-        slopes.append(slope)
-        offsets.append(offset)
+        slopes[place] = slope
+        for decided, rows in enumerate((~sent, sent)):
+            offsets[decided, place] = level(slope * logit[rows] + offset, outcome[rows], weight[rows]) + offset
     scale, residuals, floor = _value_law(everything, tables, all_rows)
-    return Calibration(torch.tensor(slopes), torch.tensor(offsets), scale, residuals, floor)
+    return Calibration(slopes, offsets, scale, residuals, floor)
 
 
 def _head(name: str, outputs: Tensor, rows: Tensor, tables: FitTables) -> tuple[Tensor, Tensor, Tensor] | None:

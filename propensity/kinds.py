@@ -26,8 +26,10 @@ def restore_model(settings: Mapping[str, Any], tensors: Mapping[str, Tensor]) ->
     check_kind("model.json: kind", kind)
     prefix = f"{kind}."
     own = {name[len(prefix) :]: tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+    # Earlier versions wrote one level for holds and sends.
+    offset = tensors["offset"].expand(2, -1)
     calibration = Calibration(
-        tensors["slope"], tensors["offset"], settings["value_scale"], tensors["residuals"], settings["floor"]
+        tensors["slope"], offset, settings["value_scale"], tensors["residuals"], settings["floor"]
     )
     return PropensityModel(_restore(kind, settings, own), calibration, frozenset(settings["known"]))
 

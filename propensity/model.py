@@ -28,10 +28,11 @@ OUTCOME_OF = {
 
 @dataclass(frozen=True)
 class Calibration:
-    """One slope and offset a head, shared by all decisions, members and customers (Platt 1999).
+    """One slope a head, shared by all decisions, members and customers (Platt 1999), and a level of holds and of sends.
 
     Attributes:
-        slope, offset: of the logits. Shape [5], in the order of CALIBRATED.
+        slope: of the logits. Shape [5], in the order of CALIBRATED.
+        offset: of the logits of holds and of sends. Shape [2, 5].
         value_scale: currency of one unit of the value head, with its calibration.
         residuals: table of value residuals of mean 0. Shape [Q].
         floor: see `Response.floor`.
@@ -145,7 +146,8 @@ class PropensityModel:
             if head not in self.known:
                 return torch.zeros_like(logit)
             index = CALIBRATED.index(head)
-            return torch.sigmoid(calibration.slope[index] * logit + calibration.offset[index])
+            held, sends = calibration.offset[:, index]
+            return torch.sigmoid(calibration.slope[index] * logit + (held + gate * (sends - held)))
 
         value = logits["value"] * calibration.value_scale
         return Response(
@@ -183,7 +185,7 @@ class PropensityModel:
         """The rest, by name; the family's own begin with its kind."""
         own = {f"{self.kind}.{k}": v.detach().cpu().contiguous() for k, v in self.predictor.weights().items()}
         c = self.calibration
-        return own | {"slope": c.slope.cpu(), "offset": c.offset.cpu(), "residuals": c.residuals.cpu()}
+        return own | {"slope": c.slope.cpu(), "offset": c.offset.cpu().contiguous(), "residuals": c.residuals.cpu()}
 
     def digest(self) -> str:
         """A short hash of everything fitted."""

@@ -82,7 +82,7 @@ def hand_made_model(law: Law, population: Population) -> PropensityModel:
     weights["response.head.weight"][HEADS.index("purchase"), :2] = torch.tensor([law.gain, -law.gain])
     weights["response.head_shift"][:, HEADS.index("open")] = logit(law.opens)
     network.load_state_dict(weights)
-    same, still = torch.ones(len(CALIBRATED)), torch.zeros(len(CALIBRATED))
+    same, still = torch.ones(len(CALIBRATED)), torch.zeros(2, len(CALIBRATED))
     calibration = Calibration(same, still, 1.0, torch.zeros(8), 0.0)
     return PropensityModel(network.eval(), calibration, frozenset({"purchase", "unsubscribe", "open"}))
 

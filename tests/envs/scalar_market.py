@@ -54,10 +54,10 @@ class Fitted:
         added: np.ndarray = mixed @ ((self.weights["kinds.weight"] @ features) @ tastes)
         return added
 
-    def chance(self, head: str, logit: float) -> float:
+    def chance(self, head: str, logit: float, sent: bool) -> float:
         """Calibrated probability."""
         index = CALIBRATED.index(head)
-        return 1 / (1 + exp(-(self.slope[index] * logit + self.offset[index])))
+        return 1 / (1 + exp(-(self.slope[index] * logit + self.offset[int(sent)][index])))
 
 
 @dataclass
@@ -221,11 +221,15 @@ def live(
         outputs = outputs + fitted.liking(customer, features)
         for name, value in zip(HEADS, outputs, strict=True):
             heads[name] += value
-    buy = fitted.chance("purchase", heads["purchase"])
-    open_if = {b: sent * fitted.chance("open", heads["open"] + b * heads["open_bought"]) for b in (True, False)}
-    click_if = {b: sent * fitted.chance("click", heads["click"] + b * heads["click_bought"]) for b in (True, False)}
-    visit_if = {b: fitted.chance("visit", heads["visit"] + b * heads["visit_bought"]) for b in (True, False)}
-    leave = fitted.chance("unsubscribe", heads["unsubscribe"])
+
+    def says(head: str, logit: float) -> float:
+        return fitted.chance(head, logit, bool(sent))
+
+    buy = says("purchase", heads["purchase"])
+    open_if = {b: sent * says("open", heads["open"] + b * heads["open_bought"]) for b in (True, False)}
+    click_if = {b: sent * says("click", heads["click"] + b * heads["click_bought"]) for b in (True, False)}
+    visit_if = {b: says("visit", heads["visit"] + b * heads["visit_bought"]) for b in (True, False)}
+    leave = says("unsubscribe", heads["unsubscribe"])
     mean = {c: (heads["value"] + (sent and c) * heads["value_clicked"]) * fitted.unit for c in (True, False)}
 
     def over(chance: dict[bool, float]) -> float:

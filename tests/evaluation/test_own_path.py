@@ -23,7 +23,7 @@ def test_a_market_foretells_itself() -> None:
 def test_a_network_that_promises_half_as_many_purchases_is_found_out() -> None:
     market, model = small_market(Guardrails(holdout=0.0)), small_model()
     offset = model.calibration.offset.clone()
-    offset[0] -= 0.7
+    offset[:, 0] -= 0.7
     kinder = replace(model, calibration=replace(model.calibration, offset=offset))
     rule, objective = Serves(CapDaypartContent(7, "any")), small_world().objective
     honest = {c.name: c for c in own_path(market, rule, model, objective, 400, 0)}

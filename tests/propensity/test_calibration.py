@@ -5,7 +5,10 @@ from __future__ import annotations
 import pytest
 import torch
 
-from propensity.calibration import LEVEL_PRIOR, level, platt
+from propensity.calibration import LEVEL_PRIOR, fit_calibration, level, platt
+from propensity.fit import FitTables
+from propensity.model import CALIBRATED
+from propensity.network import HEADS
 
 
 def events(rows: int, slope: float, offset: float, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
@@ -54,3 +57,20 @@ def test_the_level_makes_members_mean_probability_agree_with_what_happened() -> 
 def test_where_nothing_happened_the_level_falls_but_not_without_end() -> None:
     shift = level(torch.full((400, 2), -3.0), torch.zeros(400), torch.ones(400))
     assert -4 < shift < -1
+
+
+def test_holds_and_sends_have_levels_of_their_own() -> None:
+    """A network that says nothing of sending is told by the calibration what sending does on average."""
+    generator = torch.Generator().manual_seed(3)
+    rows = 40_000
+    sent = torch.rand(rows, generator=generator) < 0.5
+    bought = (torch.rand(rows, generator=generator) < torch.where(sent, 0.3, 0.1)).float()
+    outputs, every, nothing = torch.zeros(rows, 2, len(HEADS)), torch.arange(rows), torch.zeros(rows, 0)
+    tables = FitTables(
+        every, nothing, nothing, nothing, sent, torch.ones(rows), {"purchased": bought},
+        {"purchased": torch.ones(rows, dtype=torch.bool)}, 1.0,
+    )  # fmt: skip
+    calibration = fit_calibration(outputs, every, outputs, every, tables)
+    held, sends = torch.sigmoid(calibration.offset[:, CALIBRATED.index("purchase")]).tolist()
+    assert held == pytest.approx(float(bought[~sent].mean()), abs=0.002)
+    assert sends == pytest.approx(float(bought[sent].mean()), abs=0.002)
