@@ -175,7 +175,7 @@ def unread_notes(contents: CampaignContents, encoder: FeatureEncoder) -> list[st
         if unknown:
             notes.append(
                 f"contents.{column.name}: {', '.join(unknown)} never occurred in training; the models read it as "
-                "unknown."
+                f"unknown{nearest(unknown[0], column.levels)}"
             )
     reads_texts = any(column.kind == "text" for column in encoder.columns)
     if not reads_texts and "text" in new.columns and new["text"].notna().any():

@@ -75,7 +75,8 @@ def render_campaign(answer: Mapping[str, Any]) -> str:
 
 
 def _digits(answer: Mapping[str, Any]) -> int:
-    ranges = [read_range(dig(answer, "offline", "difference")), *(_markets(answer, "campaign").values())]
+    estimates = [read_range(dig(answer, part, "difference")) for part in ("offline", "by_attributes")]
+    ranges = [*estimates, *(_markets(answer, "campaign").values())]
     return words.digits_for([found for found in ranges if found is not None])
 
 
