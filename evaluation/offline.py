@@ -34,7 +34,9 @@ from evaluation.verdict import Word, diagnose, diagnose_weights, safe_blend, ver
 from propensity.response_model import ResponseModel
 from propensity.rewards import expected_rewards
 
-NO_FIGURE: dict[str, Any] = {"value": None, "low": None, "high": None, "difference": None, "blend": 0.0}
+NO_FIGURE: dict[str, Any] = {
+    **dict.fromkeys(("value", "low", "high", "difference", "one_customer")), "blend": 0.0
+}  # fmt: skip
 """What a refused estimate says."""
 
 
@@ -255,7 +257,7 @@ def _several_steps(slots: LoggedSlots, settings: OfflineSettings, seed: int) -> 
             "verdict": verdict(difference, diagnostics),
             **_one_customer(estimates[name], logged, customer),
         }
-        if slots.fitted:
+        if slots.fitted and not diagnostics.refused:
             taken = np.take_along_axis(slots.target[name][use], slots.action[use][..., None], axis=2)[..., 0]
             chance = np.where(slots.known[use], taken, 1.0)
             nothing, earned = np.zeros(len(customer)), logged.numerator
@@ -276,7 +278,7 @@ def _refused(entry: dict[str, Any], reason: str) -> dict[str, Any]:
     against = {name: {**found, "verdict": "cannot tell"} for name, found in entry.get("against", {}).items()}
     diagnostics = {**entry["diagnostics"], "refused": reason, "refused_by": PROBABILITIES}
     word = entry["verdict"] if entry["verdict"] == "not identifiable" else "cannot tell"
-    found = {**entry, **NO_FIGURE, "diagnostics": diagnostics, "verdict": word, "one_customer": None}
+    found = {**entry, **NO_FIGURE, "diagnostics": diagnostics, "verdict": word}
     return found | ({"against": against} if against else {}) | ({"sensitivity": None} if "sensitivity" in entry else {})
 
 
@@ -313,7 +315,7 @@ def _one_step(slots: LoggedSlots, settings: OfflineSettings, seed: int) -> dict[
                 between = result.difference(chosen, f"DR {other}")
                 word = _between(verdict(between, diagnostics), verdict(between, diagnosed[other]))
                 report[name]["against"][other] = {**between.to_dict(), "verdict": word}
-        if slots.fitted:
+        if slots.fitted and not diagnostics.refused:
             ahead, _, residual = doubly_robust_parts(logged, target[use, 0], predicted, "DR")
             chance = target[use, 0][np.arange(len(logged)), logged.action]
             problem = SensitivityProblem(ahead, residual, logged.reward, chance, logged.logged_prob, logged.customer)

@@ -116,7 +116,7 @@ def _support(support: object, name: str) -> str:
         return ""
     if share < LEAST_SHARE:
         some = " Some groups of customers never got it:" if _support_rows(support) else ""
-        return f"Whatever {name} decides, the log shows it.{some}"
+        return f"Every single decision of {name} is of a kind that the log shows.{some}"
     return f"The log (hardly) ever shows {words.percent(share)} of what {name} decides; what that earns is a guess."
 
 

@@ -107,3 +107,12 @@ def test_twins_rank_the_panel_or_say_why_not() -> None:
         left_out = twins_of(slots, settings, 0)
         assert words in left_out["reason"]
         assert left_out["estimators"] == []
+
+
+def test_a_refused_estimate_shows_no_figure_by_the_back_door() -> None:
+    slots = slots_of(fitted=True)
+    rare = replace(slots, logged_prob=np.where(np.arange(3000)[:, None] == 0, 1e-6, slots.logged_prob))
+    for entry in evaluate_offline(rare, SETTINGS, 0).values():
+        assert entry["diagnostics"]["refused"]
+        assert entry["one_customer"] is None
+        assert entry.get("sensitivity") is None
