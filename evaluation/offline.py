@@ -216,7 +216,7 @@ def evaluate_offline(slots: LoggedSlots, settings: OfflineSettings, seed: int) -
         return {}
     report = (_one_step if slots.action.shape[1] == 1 else _several_steps)(slots, settings, seed)
     wrong = check_slots(slots).reason
-    return report if wrong is None else {name: _refused(entry, wrong) for name, entry in report.items()}
+    return report if wrong is None else {name: refused_entry(entry, wrong) for name, entry in report.items()}
 
 
 def check_slots(slots: LoggedSlots, names: tuple[str, ...] | None = None) -> ProbabilityReport:
@@ -273,13 +273,15 @@ def _one_customer(estimate: Contributions, logged: Contributions, customer: np.n
     return {"one_customer": None if found is None else found.to_dict()}
 
 
-def _refused(entry: dict[str, Any], reason: str) -> dict[str, Any]:
-    """An entry whose estimate, and all comparisons, are refused for wrong probabilities."""
+def refused_entry(entry: dict[str, Any], reason: str) -> dict[str, Any]:
+    """A report's entry whose estimate, and all comparisons and blends, are refused for wrong probabilities."""
     against = {name: {**found, "verdict": "cannot tell"} for name, found in entry.get("against", {}).items()}
     diagnostics = {**entry["diagnostics"], "refused": reason, "refused_by": PROBABILITIES}
     word = entry["verdict"] if entry["verdict"] == "not identifiable" else "cannot tell"
     found = {**entry, **NO_FIGURE, "diagnostics": diagnostics, "verdict": word}
-    return found | ({"against": against} if against else {}) | ({"sensitivity": None} if "sensitivity" in entry else {})
+    nothing: dict[str, Any] = {"sensitivity": None, "blends": []}
+    empty = {key: made for key, made in nothing.items() if key in entry}
+    return found | ({"against": against} if against else {}) | empty
 
 
 def _one_step(slots: LoggedSlots, settings: OfflineSettings, seed: int) -> dict[str, dict[str, Any]]:

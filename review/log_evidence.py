@@ -25,7 +25,7 @@ def log_evidence_section(
     """Sentences and two small tables; all of it from `evaluation/offline.json` and `evaluation/twins.json`."""
     spoken = spoken_of(candidates, chosen)
     name = "" if spoken is None else words.the_policy(spoken.name)
-    entry = {} if spoken is None else _entry(evidence, spoken.name)
+    entry = {} if spoken is None else entry_of(evidence, spoken.name)
     support = dig(evidence.part("offline"), "support", spoken.name) if spoken is not None else None
     sentences = [
         _probabilities(evidence),
@@ -81,9 +81,11 @@ def sensitivity_sentence(entry: Mapping[str, Any], name: str) -> str:
     )
 
 
-def _entry(evidence: Evidence, name: str) -> Mapping[str, Any]:
+def entry_of(evidence: Evidence, name: str) -> Mapping[str, Any]:
+    """What stands of a policy; where the whole horizon was estimated, what stands of its first slots."""
     found = dig(evidence.part("offline"), "policies", name)
-    return found if isinstance(found, Mapping) else {}
+    first = dig(found, "first_slots")
+    return first if isinstance(first, Mapping) else found if isinstance(found, Mapping) else {}
 
 
 def _probabilities(evidence: Evidence) -> str:
@@ -104,10 +106,15 @@ def _one_customer(entry: Mapping[str, Any], name: str, digits: int) -> str:
     if gain is None or left is None:
         return ""
     said = (
-        f"Without the one customer who moves it most, the gain of {name} would be "
+        f"Without the one customer who moves it most, the gain of {name}{_scope(entry)} would be "
         f"{words.figure(left, digits, signed=True)} instead of {words.figure(gain, digits, signed=True)}"
     )
     return words.sentence(said + (": its sign hangs on that customer" if dig(entry, "one_customer", "turns") else ""))
+
+
+def _scope(entry: Mapping[str, Any]) -> str:
+    slots = number(entry.get("horizon_slots"))
+    return f" over the first {slots:.0f} decisions" if slots is not None and slots > 1 else ""
 
 
 def _support(support: object, name: str) -> str:

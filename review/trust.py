@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from review import words
 from review.effects import effect_agrees
 from review.evidence import INCUMBENT, Behaviour, Candidate, Evidence, dig, number, text_of
-from review.log_evidence import contradicted, sensitivity_sentence
+from review.log_evidence import contradicted, entry_of, sensitivity_sentence
 
 OK, CAUTION, PROBLEM, UNKNOWN = "ok", "caution", "problem", "not evaluated"
 THIN_SHARE = 0.10
@@ -208,8 +208,7 @@ def _possible(evidence: Evidence) -> Check | None:
 
 
 def _hidden(evidence: Evidence, chosen: Candidate) -> Check | None:
-    entry = dig(evidence.part("offline"), "policies", chosen.name)
-    text = sensitivity_sentence(entry, words.the_policy(chosen.name)) if isinstance(entry, Mapping) else ""
+    text = sensitivity_sentence(entry_of(evidence, chosen.name), words.the_policy(chosen.name))
     question = "Could hidden reasons of past decisions explain it?"
     return Check(CAUTION, "hidden reasons", question, text) if text else None
 

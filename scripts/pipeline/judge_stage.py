@@ -11,7 +11,7 @@ import torch
 
 from campaigns.guardrails import NO_GUARDRAILS, Guardrails
 from evaluation.intervals import mean_interval
-from evaluation.offline import collect_slots, evaluate_offline
+from evaluation.offline import check_slots, collect_slots, evaluate_offline, refused_entry
 from evaluation.offline_evidence import offline_evidence, twins_of
 from evaluation.rollout import Rollout, rollout
 from evaluation.sequences import collect_sequences
@@ -123,7 +123,9 @@ def offline_stage(study: Study, agents: dict[str, Stage], train: Stage, incumben
         )  # fmt: skip
         report = evaluate_offline(collected, config.evaluation, config.seed)
         if not study.is_one_shot and config.evaluation.sequence_customers:
-            whole = _whole_horizon(study, panel, train, incumbent, progress)
+            whole, wrong = _whole_horizon(study, panel, train, incumbent, progress), check_slots(collected).reason
+            if wrong is not None:
+                whole = {name: refused_entry(entry, wrong) for name, entry in whole.items()}
             report = {name: whole[name] | {"first_slots": short} if name in whole else short
                       for name, short in report.items()}  # fmt: skip
         # What each policy decides, on average over the customers, in the first slot.

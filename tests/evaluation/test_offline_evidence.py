@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from evaluation.diagnostics import PROBABILITIES
-from evaluation.offline import LoggedSlots, evaluate_offline
+from evaluation.offline import LoggedSlots, evaluate_offline, refused_entry
 from evaluation.offline_evidence import offline_evidence, twins_of
 from evaluation.offline_settings import OfflineSettings
 from evaluation.slot_context import SlotContext
@@ -116,3 +116,11 @@ def test_a_refused_estimate_shows_no_figure_by_the_back_door() -> None:
         assert entry["diagnostics"]["refused"]
         assert entry["one_customer"] is None
         assert entry.get("sensitivity") is None
+
+
+def test_wrong_probabilities_also_refuse_whole_horizons_and_their_blends() -> None:
+    entry = {"value": 1.0, "low": 0.5, "high": 1.5, "difference": {"value": 0.5}, "blend": 0.3, "verdict": "better",
+             "blends": [{"share": 0.3, "low": 0.1}], "diagnostics": {"refused": None, "window": 2}}  # fmt: skip
+    found = refused_entry(entry, "they were shuffled")
+    assert (found["value"], found["difference"], found["blend"], found["blends"]) == (None, None, 0, [])
+    assert (found["verdict"], found["diagnostics"]["refused"]) == ("cannot tell", "they were shuffled")

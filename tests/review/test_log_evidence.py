@@ -106,3 +106,14 @@ def test_the_page_shows_twins_or_says_why_not() -> None:
     page = render(Evidence({**full.parts, "summary": summary, "twins": left_out}, {}, None))
     assert "rank correlation" not in page
     assert "the log has several decisions a customer." in page
+
+
+def test_beside_a_whole_horizon_the_first_slots_are_spoken_of_as_such() -> None:
+    full = evidence(sensitivity={"word": "better", "breakdown": 1.5, "curve": []})
+    first = {**full.part("offline")["policies"]["sale to all"], "horizon_slots": 6}
+    whole = {"difference": {"value": 9.0}, "horizon_slots": 168, "first_slots": first}
+    content = {**full.part("offline"), "policies": {"sale to all": whole}}
+    chosen = candidate("sale to all", 1.5)
+    said = " ".join(log_evidence_section(Evidence({"offline": content}, {}, None), [chosen], chosen, 2)["sentences"])
+    assert "over the first 6 decisions would be +0.20 instead of +0.50" in said
+    assert "1.50 times (Gamma)" in said
