@@ -34,6 +34,9 @@ SHARES = (0.1, 0.25, 0.5, 0.75, 1.0)
 CORRECTION = 0.5
 """Share of the correction that a point estimate takes; measured: docs/offline.md. Intervals are of the whole of it."""
 
+SLOT_WEIGHTS, FQE_SUPPORT, TOO_COARSE = "weights of single slots", "support of FQE", "least detectable difference"
+"""Rules that refuse an estimate, by name."""
+
 MOST_DETECTABLE = 0.5
 """An estimate is refused where the least detectable difference exceeds this share of what a customer earns."""
 
@@ -150,7 +153,7 @@ def report_of(
     difference = _hull(gain, [result.difference(name, "log") for name in spanned])
     value = _hull(result.points["log"] + gain, [result.interval(name) for name in spanned])
     detectable = minimum_detectable_difference(result.standard_error(spanned[0], "log"), settings.level)
-    refused = refusal(estimate, detectable, scale)
+    refused_by, refused = refusal(estimate, detectable, scale) or (None, None)
     safe = [b["share"] for b in blends if b["low"] is not None and b["low"] > 0]
     report: dict[str, Any] = {
         "estimator": NAME,
@@ -168,6 +171,7 @@ def report_of(
             "fqe_support": float(estimate.support[-1]),
             "bellman_residual": float(windows.contributions[windows.chosen].mean() - estimate.fqe[-1]),
             "refused": refused,
+            "refused_by": refused_by,
             "notes": [],
         },
         "verdict": _word(difference),
@@ -242,8 +246,8 @@ def _gain(estimate: PolicyEstimate, place: int, corrected: float) -> float:
     return alone + CORRECTION * (corrected - alone)
 
 
-def refusal(estimate: PolicyEstimate, detectable: float, scale: float) -> str | None:
-    """Why a policy's estimate is refused, in plain words; None where it is not.
+def refusal(estimate: PolicyEstimate, detectable: float, scale: float) -> tuple[str, str] | None:
+    """The rule that refuses a policy's estimate, and why in plain words; None where none does.
 
     Args:
         estimate: of the policy and its blends.
@@ -253,19 +257,19 @@ def refusal(estimate: PolicyEstimate, detectable: float, scale: float) -> str | 
     windows, support = estimate.windows[-1], float(estimate.support[-1])
     if not windows.usable:
         effective, mean = float(windows.effective_share[0]), float(windows.mean_weight[0])
-        return (
+        return SLOT_WEIGHTS, (
             f"Even with the weights of single slots the log's customers are worth only {effective:.0%} of their number "
             f"for this policy ({LEAST_WINDOW_SHARE:.0%} is the least), or the mean weight, {mean:.3g}, is further than "
             f"{MEAN_WINDOW_TOLERANCE:g} from 1: it decides too differently from what was logged. Its blends with what "
             "was done may still be told."
         )
     if support < LEAST_ESS_SHARE:
-        return (
+        return FQE_SUPPORT, (
             f"Where this policy leads the log holds {support:.2%} of its rows in effect ({LEAST_ESS_SHARE:.0%} is the "
             "least): what follows would be extrapolated."
         )
     if not detectable <= MOST_DETECTABLE * scale:
-        return (
+        return TOO_COARSE, (
             f"A true difference would have to exceed {detectable:.3g} a customer for this log to tell it, more than "
             f"{MOST_DETECTABLE:.0%} of what a customer earns: log more customers, or decisions nearer to this policy's."
         )

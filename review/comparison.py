@@ -7,6 +7,7 @@ from typing import Any
 from markupsafe import Markup
 
 from evaluation.diagnostics import FEW_ROWS, MEAN_WEIGHT
+from evaluation.sequential import TOO_COARSE
 from review import charts, words
 from review.evidence import (
     INCUMBENT,
@@ -121,7 +122,20 @@ def _note(candidate: Candidate) -> str:
             "Refused: the mean weight of the rows is not near 1, as it should be. The policy favours decisions that "
             "were hardly ever logged, or the logged probabilities are wrong."
         )
+    if offline is not None and offline.refused_by == TOO_COARSE:
+        return (
+            "Refused: the difference that the log could just tell from none (in the column of gains) is more than half "
+            "of what a customer earns. Log more customers, or decisions nearer to this policy's."
+        )
     return words.sentence((offline.refused if offline else "") or candidate.offline_reason)
+
+
+def _untold(offline: Offline | None, digits: int) -> Section:
+    """In place of a refused gain: how large it would have to be for the log to tell it."""
+    cell = _cell(None, digits)
+    if offline is not None and offline.detectable is not None and offline.refused_by == TOO_COARSE:
+        cell["span"] = f"told from ±{words.figure(offline.detectable, digits)}"
+    return cell
 
 
 def _mark(place: int) -> str:
@@ -147,7 +161,9 @@ def _offline_row(candidate: Candidate, chosen: Candidate | None, digits: int, no
         "name": words.policy_title(candidate.name),
         "chosen": chosen is not None and candidate.name == chosen.name,
         "worth": _cell(None if offline is None else offline.worth, digits),
-        "gain": _cell(None if offline is None else offline.gain, digits, signed=True),
+        "gain": _untold(offline, digits)
+        if offline is None or offline.gain is None
+        else _cell(offline.gain, digits, signed=True),
         "verdict": words.UNKNOWN if offline is None else offline.verdict or words.UNKNOWN,
         "blend": words.DASH if offline is None or no_blend else words.percent(offline.blend or 0.0),
         "share": _speaking(offline),

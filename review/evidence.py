@@ -69,6 +69,7 @@ class Offline:
         refused_by: the rule that refused it (`evaluation.diagnostics`), or "".
         effective, least_effective: effective rows, and how many it takes at least, or None.
         mean_weight: of the rows, or None.
+        detectable: the least difference to the incumbent that the log could tell from none, or None.
         against: by other policy, the paired difference to it and its verdict.
     """
 
@@ -86,6 +87,7 @@ class Offline:
     mean_weight: float | None
     against: dict[str, tuple[Range, str]]
     whole: bool = False
+    detectable: float | None = None
 
 
 @dataclass(frozen=True)
@@ -278,6 +280,7 @@ def _offline(entry: Mapping[str, Any]) -> Offline:
         mean_weight=number(dig(entry, "diagnostics", "mean_weight")),
         against=ranges,
         whole=entry.get("whole_horizon") is True,
+        detectable=number(entry.get("minimum_detectable")),
     )
 
 
