@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import load_file, save_file
 from sb3_contrib import MaskablePPO
 from stable_baselines3.common.logger import Logger
 from torch import Tensor
@@ -26,6 +27,9 @@ from envs.episodes import Episodes
 from envs.market import Market
 from policies.actor import Actor, ActorChooser, ActorSpec
 from policies.chooser import sample
+
+REWARD_SCALE = "reward_scale"
+"""Its name among the tensors that a training keeps."""
 
 
 class DevicePPO(MaskablePPO):
@@ -151,6 +155,8 @@ def train_ppo(
     *,
     device: torch.device | str = "cpu",
     checkpoint: Path | None = None,
+    start: Path | None = None,
+    keep: Path | None = None,
     logger: Logger | None = None,
     progress: Callable[[int], None] | None = None,
     on_resume: Callable[[int], None] | None = None,
@@ -164,6 +170,9 @@ def train_ppo(
         seed: the same seed gives the same actor on the CPU.
         device: of market and networks.
         checkpoint: file to resume from where it exists, and to write to on the way.
+        start: what an earlier training kept, in another market of the same contents: training goes on from there, for
+            `settings.refit_steps` decisions.
+        keep: file for what such a training starts from.
         logger: SB3's, for TensorBoard; silent by default.
         progress: called with the decisions taken so far.
         on_resume: called with the decisions that the checkpoint had already taken.
@@ -174,8 +183,10 @@ def train_ppo(
     learner = DevicePPO(MarketVecEnv(episodes), settings, seed)
     learner.set_logger(logger or Logger(None, []))
     per_update = settings.rows * settings.rollout_slots
-    updates = max(1, round(settings.steps / per_update))
+    updates = max(1, round((settings.steps if start is None else settings.refit_steps) / per_update))
     done = 0
+    if start is not None:
+        load_learned(learner, start)
     _, callback = learner._setup_learn(updates * per_update, None)
     if checkpoint is not None and checkpoint.exists():
         done = load_checkpoint(learner, checkpoint)
@@ -190,7 +201,22 @@ def train_ppo(
             save_checkpoint(learner, update + 1, checkpoint)
         if progress is not None:
             progress((update + 1) * per_update)
+    if keep is not None:
+        save_learned(learner, keep)
     return ActorChooser(_actor_on_cpu(learner), "ppo")
+
+
+def save_learned(learner: DevicePPO, path: Path) -> None:
+    """Writes actor, critic and the scale of its rewards."""
+    weights = {name: values.detach().cpu().contiguous() for name, values in learner.policy.state_dict().items()}
+    save_file(weights | {REWARD_SCALE: torch.tensor(learner.reward_scale, dtype=torch.float64)}, path)
+
+
+def load_learned(learner: DevicePPO, path: Path) -> None:
+    """Lets a learner go on from what `save_learned` wrote, for a market of the same contents and features."""
+    weights = load_file(path)
+    learner.reward_scale = float(weights.pop(REWARD_SCALE))
+    learner.policy.load_state_dict(weights)
 
 
 def save_checkpoint(learner: DevicePPO, updates: int, path: Path) -> None:

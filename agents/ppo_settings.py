@@ -13,6 +13,7 @@ class PPOSettings:
 
     Attributes:
         steps: decisions in all (rows x slots).
+        refit_steps: decisions with which the chosen agent goes on in the market of all customers, from where it stood.
         rows: customers that act at once.
         rollout_slots: slots between two updates.
         batch_size: decisions in a minibatch.
@@ -28,6 +29,7 @@ class PPOSettings:
     """
 
     steps: int = 3_000_000
+    refit_steps: int = 1_000_000
     rows: int = 2048
     rollout_slots: int = 24
     batch_size: int = 8192
@@ -42,7 +44,16 @@ class PPOSettings:
     checkpoint_updates: int = 10
 
     def __post_init__(self) -> None:
-        counts = ("steps", "rows", "rollout_slots", "batch_size", "epochs", "width", "checkpoint_updates")
+        counts = (
+            "steps",
+            "refit_steps",
+            "rows",
+            "rollout_slots",
+            "batch_size",
+            "epochs",
+            "width",
+            "checkpoint_updates",
+        )
         for setting in counts:
             check_range(f"agent.ppo.{setting}", getattr(self, setting), at_least=1)
         check_range("agent.ppo.learning_rate", self.learning_rate, above=0, at_most=1)

@@ -17,8 +17,8 @@ class RuleSearchSettings:
         last_customers: customers on whom those are tried.
     """
 
-    first_customers: int = 96
-    kept: int = 24
+    first_customers: int = 64
+    kept: int = 12
     last_customers: int = 1024
 
     def __post_init__(self) -> None:

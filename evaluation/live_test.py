@@ -202,16 +202,14 @@ def _words(plan: dict[str, Any]) -> list[str]:
     if chosen:
         said.append(
             f"Test it on {chosen['customers']:,} customers for {chosen['days']} day{'s' * (chosen['days'] > 1)}, "
-            "against "
-            f"as many who get what was done so far, drawn at random: enough to find a gain of "
+            f"against as many who get what was done so far, drawn at random: enough to find a gain of "
             f"{chosen['difference']:.3g} a customer ({plan['assumed_from']}) in four tests of five, at the 5 % level. "
             "Should the true gain be half of it, it takes four times as many."
         )
     elif gain is None or gain <= 0:
         said.append(
-            f"No gain is expected ({plan['assumed_from']}), so there is none to plan a test for; the table says "
-            "what the "
-            "audience could tell."
+            f"No gain is expected ({plan['assumed_from']}), so there is none to plan a test for; the table "
+            "says what the audience could tell."
         )
     elif plan["options"]:
         least = min((o for o in plan["options"] if o["customers"]), key=lambda o: o["customers"], default=None)
@@ -223,20 +221,17 @@ def _words(plan: dict[str, Any]) -> list[str]:
     else:
         said.append("The log is too short to say how much customers differ, so no test can be planned from it.")
     said.append(
-        f"Hold out {plan['holdout']:.0%} of the customers, by a stable hash of their ids, so that the programme "
-        "itself can "
-        "be measured."
+        f"Hold out {plan['holdout']:.0%} of the customers, by a stable hash of their ids, so that the "
+        "programme itself can be measured."
     )
     said.append(
         f"Draw at least {plan['exploration_floor']:.0%} of the campaign's decisions at random among hold and its "
-        "contents, "
-        "and log every probability: then the next log can judge each content."
+        "contents, and log every probability: then the next log can judge each content."
     )
     if plan["stop_rule"]:
         said.append(
             "Look only on the days listed. Stop when the difference is more than z standard errors from 0, in either "
             "direction, or when the campaign's group has more opt-outs than listed; over all looks each of the "
-            "two errs "
-            "in at most 5 of 100 tests of a campaign that changes nothing."
+            "two errs in at most 5 of 100 tests of a campaign that changes nothing."
         )
     return said

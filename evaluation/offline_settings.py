@@ -21,7 +21,7 @@ class OfflineSettings:
     """
 
     first_slots: int = 6
-    sequence_customers: int = 1500
+    sequence_customers: int = 1200
     draws: int = 1000
     level: float = 0.95
     stream_rows: int = 100_000

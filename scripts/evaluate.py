@@ -25,17 +25,24 @@ def evaluate(config: Any, run_folder: Path) -> None:
         return
     if config.policy_folder is not None:
         raise CampaignError(
-            f"policy={config.policy_folder}: is for a new campaign, evaluate.py campaign=FILE policy=FOLDER; a "
-            "run's own "
-            "policies are evaluated by evaluate.py run=FOLDER."
+            f"policy={config.policy_folder}: is for a new campaign, evaluate.py campaign=FILE policy=FOLDER; a run's "
+            "own policies are evaluated by evaluate.py run=FOLDER."
         )
-    from scripts.pipeline.pipeline import evaluate_panel, fit_responses, open_study, refuse, sum_up, train_agents
+    from scripts.pipeline.pipeline import (
+        evaluate_panel,
+        fit_responses,
+        open_study,
+        play_panel,
+        refuse,
+        sum_up,
+        train_agents,
+    )
     from scripts.pipeline.table import print_values
 
     study = open_study(config, run_folder)
     fitted = fit_responses(study)
     agents = train_agents(study, fitted)
-    summary = sum_up(study, fitted, evaluate_panel(study, fitted, agents))
+    summary = sum_up(study, fitted, evaluate_panel(study, fitted, agents, play_panel(study, fitted, agents)))
     print_values(summary)
     refuse(fitted, run_folder)
 

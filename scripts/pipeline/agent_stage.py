@@ -24,18 +24,29 @@ from scripts.pipeline.progress import StageProgress
 from scripts.pipeline.stage import Stage, show
 
 RULE = "best_rule"
+LEARNED = "learned.safetensors"
+"""What PPO's training keeps, from which it goes on when all customers are there."""
 
 
-def agent_stage(study: Study, name: str, network: Stage, incumbent: Stage, half: str = TRAIN) -> Stage:
+def agent_stage(
+    study: Study, name: str, network: Stage, incumbent: Stage, half: str = TRAIN, before: Stage | None = None
+) -> Stage:
     """Trains one agent in the market of `half`, or on its log where there is one slot a customer.
 
     The stage's folder holds `policy/`, and for PPO its training curve.
+
+    Args:
+        study: the run.
+        name: of the agent.
+        network, incumbent: finished stages.
+        half: whose market.
+        before: the same agent's stage in another half's market, from which PPO goes on.
     """
     config = study.config
     guardrails = serving_guardrails(study, incumbent)
 
     def work(folder: Path, progress: StageProgress) -> None:
-        chooser = _learn(study, name, network, guardrails, half, folder, progress)
+        chooser = _learn(study, name, network, guardrails, half, folder, progress, before)
         explores = Incumbent(load_logging_policy(incumbent.folder))
         plain = name == RULE
         study.make_policy(name, chooser, explores, guardrails, plain).save(folder / "policy")
@@ -53,7 +64,8 @@ def agent_stage(study: Study, name: str, network: Stage, incumbent: Stage, half:
         "device": study.device.type,
     }
     shown = f"agents/{name}" if half == TRAIN else None
-    return study.runner.run(f"agents/{name}-{half}", settings, (network, incumbent), work, show_as=shown)
+    after = (network, incumbent) if before is None else (network, incumbent, before)
+    return study.runner.run(f"agents/{name}-{half}", settings, after, work, show_as=shown)
 
 
 def _learn(
@@ -64,6 +76,7 @@ def _learn(
     half: str,
     folder: Path,
     progress: StageProgress,
+    before: Stage | None,
 ) -> Chooser:
     config = study.config
     if name == "propensity_greedy":
@@ -80,10 +93,10 @@ def _learn(
         )
     if name == RULE:
         return search_rule(market, study.objective, config.agent.best_rule, config.seed, progress.update)
-    return _ppo(study, market, folder, progress)
+    return _ppo(study, market, folder, progress, before)
 
 
-def _ppo(study: Study, market: object, folder: Path, progress: StageProgress) -> Chooser:
+def _ppo(study: Study, market: object, folder: Path, progress: StageProgress, before: Stage | None) -> Chooser:
     from stable_baselines3.common.logger import CSVOutputFormat, Logger, TensorBoardOutputFormat
 
     from agents.ppo import train_ppo
@@ -94,11 +107,12 @@ def _ppo(study: Study, market: object, folder: Path, progress: StageProgress) ->
     writers = [CSVOutputFormat(str(folder / "progress.csv"))]
     if config.tracking.tensorboard:
         writers.append(TensorBoardOutputFormat(str(folder / "tensorboard")))
-    steps = config.agent.ppo.steps
+    steps = config.agent.ppo.steps if before is None else config.agent.ppo.refit_steps
     device = study.device
     moved = market if device.type == "cpu" else market.to(device)
     return train_ppo(
         moved, study.objective, config.agent.ppo, config.seed, device=device, checkpoint=folder / "checkpoint.pt",
+        start=None if before is None else before.folder / LEARNED, keep=folder / LEARNED,
         logger=Logger(None, writers), progress=lambda done: progress.update(done, steps),
         on_resume=lambda done: progress.note(f"resumed from step {done:,} of {steps:,}"),
     )  # fmt: skip

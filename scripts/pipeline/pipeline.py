@@ -134,19 +134,19 @@ def train_agents(study: Study, fitted: Fitted) -> dict[str, Stage]:
     return {name: agent_stage(study, name, fitted.train, fitted.incumbent) for name in names}
 
 
-def evaluate_panel(study: Study, fitted: Fitted, agents: dict[str, Stage]) -> Evaluation:
-    """Rolls every policy out in every world, and estimates it from the log alone."""
+def play_panel(study: Study, fitted: Fitted, agents: dict[str, Stage]) -> dict[str, Stage]:
+    """Rolls every policy out in every world; a one-shot log has none."""
+    if study.is_one_shot:
+        return {}
     panel = [INCUMBENT, *plain_rules(study), *agents]
-    worlds: Worlds = {}
-    held: dict[str, dict[str, float]] = {}
-    thin: dict[str, dict[str, float | None]] = {}
-    if not study.is_one_shot:
-        stages = {
-            name: worlds_stage(study, name, agents, fitted.train, fitted.judge, fitted.incumbent) for name in panel
-        }
-        worlds = {name: load_rollouts(stage) for name, stage in stages.items()}
-        held = {name: load_held(stage) for name, stage in stages.items()}
-        thin = {name: load_thin(stage) for name, stage in stages.items()}
+    return {name: worlds_stage(study, name, agents, fitted.train, fitted.judge, fitted.incumbent) for name in panel}
+
+
+def evaluate_panel(study: Study, fitted: Fitted, agents: dict[str, Stage], played: dict[str, Stage]) -> Evaluation:
+    """Estimates every policy from the log alone, beside what `play_panel` found."""
+    worlds: Worlds = {name: load_rollouts(stage) for name, stage in played.items()}
+    held = {name: load_held(stage) for name, stage in played.items()}
+    thin = {name: load_thin(stage) for name, stage in played.items()}
     offline = offline_stage(study, agents, fitted.train, fitted.incumbent)
     estimates = json.loads((offline.folder / "offline.json").read_text(encoding="utf-8"))
     does = (
@@ -170,9 +170,10 @@ def run_pipeline(config: RunConfig, run_folder: Path) -> dict[str, Any]:
     with computing_ahead(study):
         fitted = fit_responses(study)
         agents = train_agents(study, fitted)
-        found = evaluate_panel(study, fitted, agents)
-        summary = sum_up(study, fitted, found)
-        _final_policy(study, summary, agents, fitted.incumbent)
+        played = play_panel(study, fitted, agents)
+    # What follows has one thing to do at a time, on all cores.
+    summary = sum_up(study, fitted, evaluate_panel(study, fitted, agents, played))
+    _final_policy(study, summary, agents, fitted.incumbent)
     write_report(run_folder)
     refuse(fitted, run_folder)
     return summary
@@ -204,7 +205,8 @@ def _final_policy(study: Study, choice: dict[str, Any], agents: dict[str, Stage]
     name = choice["chosen"]
     if name in agents:
         everyone = network_stage(study, "all")
-        policy = load_policy(agent_stage(study, name, everyone, incumbent, half="all").folder / "policy")
+        again = agent_stage(study, name, everyone, incumbent, half="all", before=agents[name])
+        policy = load_policy(again.folder / "policy")
     else:
         policy = panel_policies(study, {}, incumbent)[name][0]
         if name == INCUMBENT:

@@ -191,3 +191,14 @@ def test_ppo_learns_to_send_the_right_content_at_the_right_hour_and_nothing_else
     assert 0.9 < gain <= 1 + 1e-6  # the rule is the optimum
     assert learned.heatmap[:, 18:].sum() > 0.8 * learned.sends.sum()
     assert learned.contents[:, GOOD - 1].sum() > 0.8 * learned.sends.sum()
+
+
+def test_a_refit_goes_on_from_where_the_agent_stood(tmp_path: Path) -> None:
+    """With steps too small to move it the refitted agent is the kept one; one that starts anew is not."""
+    kept, objective = tmp_path / "learned.safetensors", small_world().objective
+    first = train_ppo(small_market(), objective, TINY, seed=0, keep=kept)
+    still = replace(TINY, steps=1, refit_steps=1, learning_rate=1e-9)
+    again = train_ppo(small_market(), objective, still, seed=1, start=kept)
+    anew = train_ppo(small_market(), objective, still, seed=1)
+    torch.testing.assert_close(weights(again), weights(first), rtol=0, atol=1e-6)
+    assert float((weights(anew) - weights(first)).abs().max()) > 0.05
