@@ -96,6 +96,7 @@ def test_only_the_latest_are_kept() -> None:
     assert past.column[0].tolist() == [slots - 2 - back for back in range(LATEST)]
 
 
+@pytest.mark.slow
 def test_attention_learns_what_only_the_order_of_sends_tells() -> None:
     # Who was last sent content 1 buys in half of the slots, others in one of twenty; features say nothing of it.
     customers, slots = 400, 30

@@ -124,5 +124,5 @@ def test_a_trend_is_seen_stated_and_warned_of_where_the_market_does_not_carry_it
 def test_a_short_log_shows_no_trend_and_the_season_says_so() -> None:
     season = season_of(ran().grid, ran(seed=1), 6, 0.1, 0.95, 50, 0)
     assert season.trends == ()
-    assert "1 whole weeks" in season.assumed
+    assert "1 whole week" in season.assumed
     assert len(ran().grid.decision) == COPIES * len(hand_made_market().pool)

@@ -160,13 +160,14 @@ def test_logged_probabilities_off_by_a_factor_are_refused() -> None:
 
 
 def test_verdicts_follow_the_interval() -> None:
-    fine = diagnose_weights(np.ones(1000))
+    weights = 1 + 0.1 * (-1.0) ** np.arange(1000)  # weights of 1 alone would be the log's own policy
+    fine = diagnose_weights(weights)
     sure = np.full(1000, 0.5)
     sure[:500] += 0.1
     assert verdict(mean_interval(sure), fine) == "better"
     assert verdict(mean_interval(-sure), fine) == "worse"
     assert verdict(mean_interval(np.array([-1.0, 1.0])), fine) == "cannot tell"
-    assert verdict(mean_interval(sure), diagnose_weights(np.ones(1000), unsupported=0.9)) == "not identifiable"
+    assert verdict(mean_interval(sure), diagnose_weights(weights, unsupported=0.9)) == "not identifiable"
 
 
 @pytest.mark.parametrize(

@@ -51,6 +51,7 @@ def test_everything_that_a_run_finds_reaches_its_report(run_folder: Path) -> Non
     assert not few
 
 
+@pytest.mark.slow
 def test_the_report_can_be_made_again_from_the_folder_alone(run_folder: Path) -> None:
     first = (run_folder / "report.html").read_bytes()
     for command in (

@@ -284,6 +284,7 @@ def test_a_run_folder_that_lacks_its_models_is_said(
     assert "propensity/judge/model.json is missing" in err
 
 
+@pytest.mark.slow
 def test_a_one_shot_campaign_is_judged_without_a_market(tmp_path: Path) -> None:
     generator = np.random.default_rng(0)
     tables = clean_tables(customers=4000, days=1)
