@@ -40,7 +40,7 @@ def alternatives_check(log: CampaignLog, grid: DecisionGrid) -> dict[str, Any]:
         float((grid.action_prob[rows] >= CERTAIN).mean()) if rows.any() else None
         for rows in (known & sent, known & ~sent)
     )
-    per_day = log.clock.slots_per_day
+    per_day = max(1, log.clock.slots_per_day)  # none where slots are longer than a day
     of_day = (grid.first_slot + np.arange(grid.slots)) % per_day
     decided = np.array([free[:, of_day == hour].sum() for hour in range(per_day)])
     sends = np.array([sent[:, of_day == hour].sum() for hour in range(per_day)])

@@ -51,7 +51,10 @@ def _gate_failed(summary: Mapping[str, Any]) -> bool:
 
 
 def gate_refused(summary: Mapping[str, Any], candidates: Sequence[Candidate]) -> bool:
-    """Whether the market failed its gate, so that no agent was trained in it."""
+    """Whether the market failed its gate, so that no agent was trained in it; older summaries tell by their panel."""
+    said = dig(summary, "market", "refused")
+    if isinstance(said, bool):
+        return said
     return _gate_failed(summary) and all(c.kind != "agent" for c in candidates)
 
 

@@ -182,7 +182,7 @@ def run_pipeline(config: RunConfig, run_folder: Path) -> dict[str, Any]:
 def sum_up(study: Study, fitted: Fitted, found: Evaluation) -> dict[str, Any]:
     """Chooses a policy, and writes and returns `summary.json`."""
     choice = choose(study, found.worlds, found.estimates, fitted.refused)
-    summary = summarise(study, found.worlds, found.estimates, fitted.gate, choice)
+    summary = summarise(study, found.worlds, found.estimates, fitted.gate, fitted.refused, choice)
     write_json(study.runner.run_folder / "summary.json", summary)
     return summary
 

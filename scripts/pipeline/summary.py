@@ -72,9 +72,22 @@ def _choice(name: str, recommended: bool, reason: str) -> dict[str, Any]:
 
 
 def summarise(
-    study: Study, worlds: Worlds, estimates: dict[str, Any], gate: dict[str, Any] | None, choice: dict[str, Any]
+    study: Study,
+    worlds: Worlds,
+    estimates: dict[str, Any],
+    gate: dict[str, Any] | None,
+    refused: bool,
+    choice: dict[str, Any],
 ) -> dict[str, Any]:
-    """The content of summary.json: no times and no paths, so that two runs of one seed can be compared."""
+    """The content of summary.json: no times and no paths, so that two runs of one seed can be compared.
+
+    Args:
+        study: the run.
+        worlds, estimates: what every policy is worth.
+        gate: the market gate's report, None without a market.
+        refused: whether the gate forbade training.
+        choice: of `choose`.
+    """
     import json
 
     metrics = json.loads((study.runner.run_folder / "propensity" / "metrics.json").read_text(encoding="utf-8"))
@@ -97,7 +110,7 @@ def summarise(
         "propensity": {outcome: _head(outcome, head, metrics) for outcome, head in metrics["heads"].items()},
         "market": None
         if gate is None
-        else {"gate": gate["verdict"], "families": families_of(study), "replay": _replay(gate)},
+        else {"gate": gate["verdict"], "refused": refused, "families": families_of(study), "replay": _replay(gate)},
         "policies": [_policy(study, name, worlds, estimates) for name in names],
         "arms": estimates["arms"],
         **choice,

@@ -418,6 +418,18 @@ def test_long_names_of_checks_are_wrapped_and_not_cut(tmp_path: Path) -> None:
     assert " ".join(drawn.split()).count(name) == 2
 
 
+@pytest.mark.parametrize("refused", [True, False])
+def test_without_an_agent_the_summary_tells_whether_the_gate_refused(tmp_path: Path, refused: bool) -> None:
+    parts = sequential()
+    parts["market/gate.json"] |= {"verdict": "fail", "note": "The market does not give back the log's sends."}
+    summary = parts["summary.json"]
+    for policy in summary["policies"]:
+        policy["kind"] = "incumbent" if policy["name"] == "incumbent" else "rule"
+    summary["market"] |= {"gate": "fail", "refused": refused}
+    text = page_of(tmp_path, parts).text
+    assert ("No verdict: the simulated market does not give back the log" in text) == refused
+
+
 def test_a_market_that_fails_its_gate_and_is_used_all_the_same_is_a_problem(tmp_path: Path) -> None:
     parts = sequential()
     parts["market/gate.json"] |= {"verdict": "fail", "note": "The market does not give back the log's sends."}
