@@ -34,6 +34,9 @@ from evaluation.verdict import Word, diagnose, diagnose_weights, safe_blend, ver
 from propensity.response_model import ResponseModel
 from propensity.rewards import expected_rewards
 
+LEAST_PROBABILITY = 1e-4
+"""A fitted probability of what was logged is taken for at least this."""
+
 NO_FIGURE: dict[str, Any] = {
     **dict.fromkeys(("value", "low", "high", "difference", "one_customer")), "blend": 0.0
 }  # fmt: skip
@@ -152,7 +155,7 @@ def collect_slots(
             asked = logging_policy.probabilities(as_logged(seen, part.eligible[:, column])).double().numpy()
             own = asked[np.arange(len(action)), action[:, column]]
             missing = np.isnan(logged_prob[:, column])
-            logged_prob[missing, column] = np.clip(own[missing], 1e-4, 1.0)
+            logged_prob[missing, column] = np.clip(own[missing], LEAST_PROBABILITY, 1.0)
         contexts.append(context_of(seen, asked))
         if progress is not None:
             progress(column + 1)

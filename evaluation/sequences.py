@@ -19,13 +19,17 @@ from campaigns.guardrails import Guardrails
 from campaigns.history import HOLD
 from campaigns.objective import Objective
 from campaigns.replay import replay
-from evaluation.offline import LogsDecisions, as_logged, known_slots, logged_rewards, outcome_known
+from evaluation.offline import (
+    LEAST_PROBABILITY,
+    LogsDecisions,
+    as_logged,
+    known_slots,
+    logged_rewards,
+    outcome_known,
+)
 from evaluation.rollout import Decides
 from propensity.response_model import ResponseModel
 from propensity.rewards import expected_rewards
-
-LEAST_PROBABILITY = 1e-4
-"""A fitted probability of what was logged is taken for at least this."""
 
 
 @dataclass(frozen=True)

@@ -29,8 +29,21 @@ class ShrunkEstimator(Estimator, Protocol):
         ...
 
 
+class _Shrunk:
+    """What all of them share: f(w) in place of w."""
+
+    def contributions(
+        self: ShrunkEstimator, logged: LoggedDecisions, target: np.ndarray, predicted: np.ndarray | None = None
+    ) -> Contributions:
+        """f(w) r, or v + f(w) (r - q) with a reward model; see `Estimator.contributions`."""
+        if not self.doubly:
+            return mean_contributions(self.shrunk(importance_weights(logged, target)) * logged.reward)
+        expected, weights, residual = doubly_robust_parts(logged, target, predicted, self.name)
+        return mean_contributions(expected + self.shrunk(weights) * residual)
+
+
 @dataclass(frozen=True)
-class ClippedIPS:
+class ClippedIPS(_Shrunk):
     """IPS with clipped weights: mean of min(w, threshold) r (Ionides 2008; Strehl et al. 2010)."""
 
     threshold: float
@@ -45,15 +58,9 @@ class ClippedIPS:
         clipped: np.ndarray = np.minimum(weights, self.threshold)
         return clipped
 
-    def contributions(
-        self, logged: LoggedDecisions, target: np.ndarray, predicted: np.ndarray | None = None
-    ) -> Contributions:
-        """See `Estimator.contributions`."""
-        return mean_contributions(self.shrunk(importance_weights(logged, target)) * logged.reward)
-
 
 @dataclass(frozen=True)
-class ClippedDR:
+class ClippedDR(_Shrunk):
     """DR with clipped weights: mean of v + min(w, threshold) (r - q) (the pessimistic shrinkage of
     Su, Dimakopoulou, Krishnamurthy and Dudik 2020)."""
 
@@ -69,15 +76,9 @@ class ClippedDR:
         clipped: np.ndarray = np.minimum(weights, self.threshold)
         return clipped
 
-    def contributions(
-        self, logged: LoggedDecisions, target: np.ndarray, predicted: np.ndarray | None = None
-    ) -> Contributions:
-        """See `Estimator.contributions`."""
-        return _corrected(self, logged, target, predicted)
-
 
 @dataclass(frozen=True)
-class SwitchDR:
+class SwitchDR(_Shrunk):
     """SWITCH-DR: mean of v + w 1{w <= threshold} (r - q) (Wang, Agarwal and Dudik 2017).
 
     Where a weight is too large, the reward model's word is taken.
@@ -94,15 +95,9 @@ class SwitchDR:
         """w 1{w <= threshold}."""
         return np.where(weights <= self.threshold, weights, 0.0)
 
-    def contributions(
-        self, logged: LoggedDecisions, target: np.ndarray, predicted: np.ndarray | None = None
-    ) -> Contributions:
-        """See `Estimator.contributions`."""
-        return _corrected(self, logged, target, predicted)
-
 
 @dataclass(frozen=True)
-class DRos:
+class DRos(_Shrunk):
     """DR with optimistic shrinkage: mean of v + lambda w / (w^2 + lambda) (r - q).
 
     Source: Su, Dimakopoulou, Krishnamurthy and Dudik 2020, optimistic. lambda is `shrinkage`.
@@ -124,15 +119,9 @@ class DRos:
         smaller: np.ndarray = self.shrinkage * weights / (np.square(weights) + self.shrinkage)
         return smaller
 
-    def contributions(
-        self, logged: LoggedDecisions, target: np.ndarray, predicted: np.ndarray | None = None
-    ) -> Contributions:
-        """See `Estimator.contributions`."""
-        return _corrected(self, logged, target, predicted)
-
 
 @dataclass(frozen=True)
-class SubGaussianIPS:
+class SubGaussianIPS(_Shrunk):
     """IPS with weights w / (1 - lambda + lambda w) (Metelli, Russo and Restelli 2021). lambda is `mixing`."""
 
     mixing: float
@@ -146,15 +135,9 @@ class SubGaussianIPS:
         """w / (1 - lambda + lambda w)."""
         return _harmonic(weights, self.mixing)
 
-    def contributions(
-        self, logged: LoggedDecisions, target: np.ndarray, predicted: np.ndarray | None = None
-    ) -> Contributions:
-        """See `Estimator.contributions`."""
-        return mean_contributions(self.shrunk(importance_weights(logged, target)) * logged.reward)
-
 
 @dataclass(frozen=True)
-class SubGaussianDR:
+class SubGaussianDR(_Shrunk):
     """DR with the same weights (Metelli, Russo and Restelli 2021). lambda is `mixing`."""
 
     mixing: float
@@ -167,20 +150,6 @@ class SubGaussianDR:
     def shrunk(self, weights: np.ndarray) -> np.ndarray:
         """w / (1 - lambda + lambda w)."""
         return _harmonic(weights, self.mixing)
-
-    def contributions(
-        self, logged: LoggedDecisions, target: np.ndarray, predicted: np.ndarray | None = None
-    ) -> Contributions:
-        """See `Estimator.contributions`."""
-        return _corrected(self, logged, target, predicted)
-
-
-def _corrected(
-    estimator: ShrunkEstimator, logged: LoggedDecisions, target: np.ndarray, predicted: np.ndarray | None
-) -> Contributions:
-    """v + f(w) (r - q)."""
-    expected, weights, residual = doubly_robust_parts(logged, target, predicted, estimator.name)
-    return mean_contributions(expected + estimator.shrunk(weights) * residual)
 
 
 def _harmonic(weights: np.ndarray, mixing: float) -> np.ndarray:

@@ -18,7 +18,7 @@ import torch
 
 from conf.schema import RunConfig
 from scripts.pipeline.agent_stage import RULE, agent_stage, plain_rules
-from scripts.pipeline.context import JUDGE, TRAIN, Study
+from scripts.pipeline.context import JUDGE, TRAIN, Study, agent_names
 from scripts.pipeline.fit_stage import incumbent_stage, network_stage
 from scripts.pipeline.judge_stage import INCUMBENT, worlds_stage
 
@@ -70,15 +70,13 @@ def _compute(config: RunConfig, threads: int, parent: int) -> None:
 
 def _stages(study: Study) -> Iterator[object]:
     """Computes what PPO's training does not wait for, in the order in which the run asks for it."""
-    config = study.config
     judge = network_stage(study, JUDGE)
     yield judge
     yield network_stage(study, "all")
     train, incumbent = network_stage(study, TRAIN), incumbent_stage(study)
     yield incumbent
-    names = config.panel if config.panel is not None else config.agent.names
     agents = {}
-    for name in (*(name for name in names if name != SLOWEST), RULE):
+    for name in (*(name for name in agent_names(study.config) if name != SLOWEST), RULE):
         agents[name] = agent_stage(study, name, train, incumbent)
         yield agents[name]
     for name in (INCUMBENT, *plain_rules(study), *agents):

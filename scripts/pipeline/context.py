@@ -66,12 +66,19 @@ class Study:
 
     @cached_property
     def rows(self) -> DecisionRows:
-        """The log's labelled decisions with the states in which they were taken; kept, since every fit reads them.
+        """The log's labelled decisions with the states in which they were taken; kept, since every fit reads them."""
+        return decision_rows(
+            self.grid, self.population, self.catalogue, self.log.clock, self.hold_share, self.config.seed
+        )
 
-        Where each customer is decided on once, holds are no more frequent than people, and all of them are kept.
+    @property
+    def hold_share(self) -> float:
+        """Share of the uneventful holds that is kept.
+
+        Where each customer is decided on once, holds are no more frequent than people, and a hold left out would be a
+        customer left out.
         """
-        share = 1.0 if self.is_one_shot else self.config.propensity.hold_share
-        return decision_rows(self.grid, self.population, self.catalogue, self.log.clock, share, self.config.seed)
+        return 1.0 if self.is_one_shot else self.config.propensity.hold_share
 
     @property
     def is_one_shot(self) -> bool:
@@ -177,6 +184,11 @@ def log_settings(config: RunConfig) -> LogSettings:
     return LogSettings(data.path, data.holds, data.slot_hours, data.timezone, data.attribution_hours, data.max_rejected)
 
 
+def agent_names(config: RunConfig) -> list[str]:
+    """The agents to train: the panel, or else those of the agent group."""
+    return list(config.panel if config.panel is not None else config.agent.names)
+
+
 def check_config(config: RunConfig, policies: bool = True) -> None:
     """Checks settings that no type can.
 
@@ -186,7 +198,7 @@ def check_config(config: RunConfig, policies: bool = True) -> None:
     Raises:
         CampaignError: naming the setting, what was got and what it may be.
     """
-    agents = config.panel if config.panel is not None else config.agent.names
+    agents = agent_names(config)
     choices = {
         "data.source": (config.data.source, SOURCES),
         "data.split": (config.data.split, SPLITS),

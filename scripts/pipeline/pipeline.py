@@ -15,7 +15,7 @@ from policies.policy import load_policy
 from review.report import write_report
 from scripts.pipeline.agent_stage import RULE, agent_stage, plain_rules
 from scripts.pipeline.ahead import computing_ahead
-from scripts.pipeline.context import JUDGE, TRAIN, Study, check_config, check_log, inputs_of
+from scripts.pipeline.context import JUDGE, TRAIN, Study, agent_names, check_config, check_log, inputs_of
 from scripts.pipeline.data_stage import data_stage
 from scripts.pipeline.families_stage import families_stage
 from scripts.pipeline.fit_stage import (
@@ -124,7 +124,7 @@ def train_agents(study: Study, fitted: Fitted) -> dict[str, Stage]:
     """Trains the panel in the training half's market, or on a one-shot log; nothing where the gate refused."""
     if fitted.refused:
         return {}
-    names = list(study.config.panel if study.config.panel is not None else study.config.agent.names)
+    names = agent_names(study.config)
     if study.is_one_shot:
         if "ppo" in names:
             log.info("one decision a customer: there is no sequence for PPO to learn; it is left out")

@@ -57,9 +57,7 @@ def _profiles(study: Study, train: Stage) -> tuple[dict[str, Any], dict[str, Any
     segmentation = find_segments(learned_says.values, features, encoder, seed)
 
     grid, people = study.grid.take(others), population.take(torch.from_numpy(others))
-    # Where every customer has one decision, a hold left out would be a customer left out.
-    hold_share = 1.0 if study.is_one_shot else study.config.propensity.hold_share
-    rows = decision_rows(grid, people, catalogue, study.log.clock, hold_share, seed)
+    rows = decision_rows(grid, people, catalogue, study.log.clock, study.hold_share, seed)
     sums = customer_sums(model, rows, grid, people, catalogue, study.log.clock.slot_hours, outcome)
     said = answers(model, people.features, *asked, learned_says.scale)
     table = own_table(people.features.numpy(), encoder, segmentation.tree.columns)
