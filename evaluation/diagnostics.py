@@ -120,9 +120,12 @@ def judge_weights(
     if effective < least:
         refused_by = FEW_ROWS
         refused = (
-            f"The {rows:,} logged rows are worth only {effective:,.3g} for this policy ({effective / rows:.2%}; "
+            f"The {rows:,} logged rows are worth only {_plain(effective)} for this policy ({effective / rows:.2%}; "
             f"{least:,.0f} is the least): it decides too differently from what was logged, and single rows with "
-            f"weights up to {largest:,.3g} would make the figure."
+            f"weights up to {_plain(largest)} would make the figure."
+            if largest > 0
+            else f"In none of the {rows:,} logged rows was decided what this policy would decide: the log says nothing "
+            "of what it earns. Let some decisions be drawn at random from what it may do, and log those."
         )
     elif abs(mean - 1) > MEAN_WEIGHT_TOLERANCE:
         refused_by = MEAN_WEIGHT
@@ -146,6 +149,11 @@ def judge_weights(
         rows, effective, effective / rows, least, mean, error, largest, unsupported, top_share, refused, refused_by,
         tuple(notes),
     )  # fmt: skip
+
+
+def _plain(number: float) -> str:
+    """Three digits of a small number, and a large one in full: nobody reads 1.2e+04."""
+    return f"{number:,.0f}" if number >= 1000 else f"{number:.3g}"
 
 
 def effective_sample_size(weights: np.ndarray) -> float:

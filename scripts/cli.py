@@ -48,16 +48,20 @@ def launch(task: Callable[[Any, Path], None], goes_on: bool = False) -> None:
             task(settings, run_folder)
         # Left from in here, since Hydra would print its own words about an exception first.
         except CampaignError as error:
+            _put_back(earlier)
             _leave(str(error), EXIT_BAD_INPUT)
         except MarketRefused as refusal:
             _leave(str(refusal), EXIT_REFUSED)
         except OmegaConfBaseException as error:
+            _put_back(earlier)
             _leave(_with_nearest(error), EXIT_BAD_INPUT)
 
     under_hydra.__module__ = Path(sys.argv[0]).stem  # names the job, and so its log file
+    earlier: dict[Path, bytes] = {}
     try:
         if goes_on:
             sys.argv[1:] = _continued(_saved_policy(sys.argv[1:]))
+        earlier |= _settings_there(sys.argv[1:])
         hydra.main(version_base="1.3", config_path=str(folder), config_name="config")(under_hydra)()
     except CampaignError as error:
         _leave(str(error), EXIT_BAD_INPUT)
@@ -153,6 +157,22 @@ def _continued(arguments: list[str]) -> list[str]:
         # What a run was started with stays as it is: a question about it is no part of it.
         mine = [*mine, f"run={runs[-1]}", "hydra.output_subdir=null"]
     return [*earlier, *mine, f"hydra.run.dir={runs[-1]}"]
+
+
+def _settings_there(arguments: list[str]) -> dict[Path, bytes]:
+    """The settings that the run folder named in the arguments has been run with, by file; empty where it is new."""
+    folders = [
+        argument.removeprefix("hydra.run.dir=") for argument in arguments if argument.startswith("hydra.run.dir=")
+    ]
+    if not folders:
+        return {}
+    return {file: file.read_bytes() for file in (Path(folders[-1].strip("'\"")) / ".hydra").glob("*.yaml")}
+
+
+def _put_back(earlier: dict[Path, bytes]) -> None:
+    """Writes a run's own settings over those that were refused: Hydra stores what it is given before anybody looks."""
+    for file, content in earlier.items():
+        file.write_bytes(content)
 
 
 def _saved_policy(arguments: list[str]) -> list[str]:

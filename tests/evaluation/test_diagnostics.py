@@ -84,6 +84,15 @@ def test_a_probability_of_one_in_a_million_is_refused_in_plain_words(rows: int) 
     assert f"{rows:,} logged rows" in found.refused
 
 
+def test_a_policy_that_never_decides_as_was_logged_is_refused_without_figures() -> None:
+    log = LoggedDecisions(np.arange(600), np.ones(600, dtype=np.int64), np.ones(600), np.full(600, 0.5))
+    found = diagnose(log, always(600, 3, 2))
+    assert found.effective == 0
+    assert found.refused is not None
+    assert found.refused.startswith("In none of the 600 logged rows was decided what this policy would decide")
+    assert "weights" not in found.refused
+
+
 def test_less_than_one_in_a_hundred_effective_rows_is_refused() -> None:
     weights = np.zeros(100_000)
     weights[:999] = 100_000 / 999
@@ -231,7 +240,7 @@ def test_one_weight_of_twenty_thousand_is_refused() -> None:
     assert found.largest_weight == pytest.approx(20_000)
     assert found.effective < 5
     assert found.refused is not None
-    assert "weights up to 2e+04" in found.refused
+    assert "weights up to 20,000" in found.refused
 
 
 def test_a_log_that_was_lucky_is_refused_where_the_loggers_probabilities_are_known() -> None:

@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 from hydra.core.global_hydra import GlobalHydra
 
+from campaigns.errors import CampaignError
+from conf.schema import RunConfig
 from scripts.cli import known_keys, launch
 
 
@@ -111,3 +113,33 @@ def test_continuing_a_folder_that_is_no_run_is_refused(
         launch(task, goes_on=True)
     assert left.value.code == 2
     assert "no .hydra/overrides.yaml there; give the folder of an earlier run" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("entry", ["run.py", "evaluate.py"])
+def test_refused_settings_are_not_stored_with_an_earlier_run(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path, entry: str
+) -> None:
+    where = f"run={tmp_path}" if entry == "evaluate.py" else f"hydra.run.dir={tmp_path}"
+    stored = tmp_path / ".hydra" / "overrides.yaml"
+    stored.parent.mkdir()
+    stored.write_text("- seed=3\n", encoding="utf-8")
+    reached: list[int] = []
+
+    def task(config: RunConfig, run_folder: Path) -> None:
+        if config.seed == 5:
+            raise CampaignError("seed=5: is refused later on.")
+        reached.append(config.seed)
+
+    for override, message in (("seed=-1", "at least 0"), ("seed=5", "refused later on"), ("evaluation.level=2", "0.5")):
+        monkeypatch.setattr(sys, "argv", [entry, where, override])
+        GlobalHydra.instance().clear()
+        with pytest.raises(SystemExit) as left:
+            launch(task, goes_on=entry == "evaluate.py")
+        assert left.value.code == 2
+        assert message in capsys.readouterr().err
+        assert stored.read_text(encoding="utf-8") == "- seed=3\n"
+    monkeypatch.setattr(sys, "argv", [entry, where, "seed=4"])
+    GlobalHydra.instance().clear()
+    launch(task, goes_on=entry == "evaluate.py")
+    assert reached == [4]
+    assert "seed=4" in stored.read_text(encoding="utf-8")  # what was accepted is
