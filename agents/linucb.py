@@ -8,10 +8,14 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from agents.lesson import LoggedCustomers
 from agents.linucb_settings import LinUCBSettings
+from campaigns.history import HOLD
 from campaigns.objective import Objective
+from campaigns.replay import replay
 from envs.episodes import Episodes
 from envs.market import Market
+from evaluation.offline import logged_rewards
 from policies.bandit import LinUCBChooser, bandit_features
 
 
@@ -104,4 +108,19 @@ def train_linucb(
             pending = deque((rows, earned, weight * kept) for rows, earned, weight in pending)
         if progress is not None:
             progress(slot + 1)
+    return learner.chooser(alpha=0.0)
+
+
+def linucb_from_log(log: LoggedCustomers, objective: Objective, settings: LinUCBSettings) -> LinUCBChooser:
+    """A one-shot log is itself a bandit's experience: the statistics of its decisions are the (greedy) policy."""
+    contents = len(log.catalogue)
+    step = next(iter(replay(log.grid, log.population, log.catalogue, log.clock)))
+    known = torch.from_numpy(log.grid.labelled[:, 0]) & (step.decision >= HOLD) & (step.decision <= contents)
+    features = bandit_features(step.observation)
+    taken = features.gather(
+        1, step.decision.clamp(0, contents).view(-1, 1, 1).expand(-1, 1, features.shape[2])
+    ).squeeze(1)
+    earned = torch.from_numpy(logged_rewards(log.grid, log.catalogue, objective, 1)[:, 0]).float()
+    learner = LinUCB(features.shape[2], settings)
+    learner.update(taken[known], earned[known])
     return learner.chooser(alpha=0.0)

@@ -28,6 +28,9 @@ from envs.market import Market
 from policies.actor import Actor, ActorChooser, ActorSpec
 from policies.chooser import sample
 
+LEARNED = "learned.safetensors"
+"""File of what a training keeps, from which it goes on when all customers are there."""
+
 REWARD_SCALE = "reward_scale"
 """Its name among the tensors that a training keeps."""
 

@@ -25,8 +25,8 @@ from typing import Any
 
 import numpy as np
 
+from agents.panel import AGENTS
 from benchmarks.policy_path import far_rules, study_of
-from conf.schema import AGENTS
 from envs.reference.variants import VARIANTS
 from evaluation.intervals import Interval, customer_weights, mean_interval, quantile
 from propensity.fit_settings import KINDS

@@ -24,7 +24,7 @@ from propensity.fit_settings import FitSettings
 
 SOURCES = ("reference", "log", *PUBLIC_SETS)
 SPLITS = ("customer", "group", "time", "row")
-AGENTS = ("ppo", "linucb", "propensity_greedy")
+DEFAULT_PANEL = ("ppo", "linucb", "propensity_greedy")
 GATES = ("strict", "warn")
 
 
@@ -61,9 +61,9 @@ class MarketConfig:
 
 @dataclass
 class AgentConfig:
-    """Which agents learn, and how."""
+    """Which agents learn, and how: a field for each of `agents.panel.PANEL` that has settings."""
 
-    names: list[str] = field(default_factory=lambda: list(AGENTS))
+    names: list[str] = field(default_factory=lambda: list(DEFAULT_PANEL))
     ppo: PPOSettings = field(default_factory=PPOSettings)
     linucb: LinUCBSettings = field(default_factory=LinUCBSettings)
     best_rule: RuleSearchSettings = field(default_factory=RuleSearchSettings)

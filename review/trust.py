@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from agents.panel import PANEL
 from review import words
 from review.effects import effect_agrees
 from review.evidence import INCUMBENT, Behaviour, Candidate, Evidence, dig, number, text_of
@@ -139,7 +140,7 @@ def _rule_by_log(candidates: Sequence[Candidate], chosen: Candidate, digits: int
         c.name: c.offline.worth.value
         for c in candidates
         if c.kind == "rule"
-        and c.name != "propensity_greedy"
+        and c.name not in PANEL
         and c.name in against
         and c.offline is not None
         and c.offline.worth is not None

@@ -10,6 +10,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from agents.panel import PANEL
 from review.evidence import INCUMBENT, Behaviour, Candidate, Offline, Range, dig, number, text_of
 
 MINUS, DASH, NO_BREAK = "\u2212", "\u2013", "\u00a0"
@@ -19,12 +20,9 @@ NAMES = {
     "never": "never send",
     "always": "always send",
     "random": "send at random",
-    "ppo": "PPO agent",
-    "linucb": "LinUCB bandit",
-    "propensity_greedy": "propensity-greedy rule",
-    "best_rule": "best simple rule",
+    **{name: agent.label for name, agent in PANEL.items()},
 }
-THINGS = frozenset({INCUMBENT, "ppo", "linucb", "propensity_greedy", "best_rule"})
+THINGS = frozenset({INCUMBENT, *PANEL})
 """Policies whose names are nouns; the others' say what they do."""
 UNITS = {
     "value": "per customer",

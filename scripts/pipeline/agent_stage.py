@@ -7,31 +7,27 @@ from pathlib import Path
 
 import torch
 
-from agents.linucb import LinUCB, train_linucb
-from agents.rule_search import search_rule
-from campaigns.guardrails import Guardrails
-from campaigns.history import HOLD
-from campaigns.replay import replay
-from evaluation.offline import logged_rewards
-from policies.bandit import bandit_features
+from agents.lesson import Lesson, LoggedCustomers
+from agents.panel import PANEL
 from policies.chooser import Chooser
-from policies.greedy import PropensityGreedy
 from policies.incumbent import Incumbent
 from policies.rules import CapDaypartContent, Never, Random
-from scripts.pipeline.context import TRAIN, Study, load_logging_policy, load_model
+from scripts.pipeline.context import TRAIN, Study, agent_names, load_logging_policy, load_model
 from scripts.pipeline.fit_stage import serving_guardrails, world
 from scripts.pipeline.progress import StageProgress
 from scripts.pipeline.stage import Stage, show
 
-RULE = "best_rule"
-LEARNED = "learned.safetensors"
-"""What PPO's training keeps, from which it goes on when all customers are there."""
+
+def trained_names(study: Study) -> list[str]:
+    """The agents that a run trains: those that it names, as far as its log can train them, and those of every run."""
+    named = [*agent_names(study.config), *(name for name, agent in PANEL.items() if agent.always)]
+    return [name for name in named if PANEL[name].one_shot or not study.is_one_shot]
 
 
 def agent_stage(
     study: Study, name: str, network: Stage, incumbent: Stage, half: str = TRAIN, before: Stage | None = None
 ) -> Stage:
-    """Trains one agent in the market of `half`, or on its log where there is one slot a customer.
+    """Trains one agent in the market of `half`, or on its log where it needs no market or there is none.
 
     The stage's folder holds `policy/`, and for PPO its training curve.
 
@@ -42,24 +38,39 @@ def agent_stage(
         half: whose market.
         before: the same agent's stage in another half's market, from which PPO goes on.
     """
-    config = study.config
+    config, agent = study.config, PANEL[name]
     guardrails = serving_guardrails(study, incumbent)
+    own = None if agent.settings is None else getattr(config.agent, name)
 
     def work(folder: Path, progress: StageProgress) -> None:
-        chooser = _learn(study, name, network, guardrails, half, folder, progress, before)
+        lesson = Lesson(
+            settings=own,
+            objective=study.objective,
+            guardrails=guardrails,
+            seed=config.seed,
+            device=study.device,
+            folder=folder,
+            progress=progress,
+            log=lambda: logged_customers(study, half),
+            network=lambda: load_model(network.folder),
+            logging_policy=lambda: load_logging_policy(incumbent.folder),
+            market=lambda: world(study, network, half, guardrails, pessimism=config.market.pessimism),
+            before=None if before is None else before.folder,
+            tensorboard=config.tracking.tensorboard,
+        )
         explores = Incumbent(load_logging_policy(incumbent.folder))
-        plain = name == RULE
-        study.make_policy(name, chooser, explores, guardrails, plain).save(folder / "policy")
+        chooser = agent.learn(lesson)
+        study.make_policy(name, chooser, explores, guardrails, plain=agent.always).save(folder / "policy")
         (folder / "checkpoint.pt").unlink(missing_ok=True)
 
     settings = {
         "agent": name,
         "half": half,
-        "settings": asdict(getattr(config.agent, name)) if hasattr(config.agent, name) else {},
+        "settings": {} if own is None else asdict(own),
         "guardrails": asdict(guardrails),
         "objective": asdict(config.objective),
         "policy": asdict(config.policy),
-        "pessimism": config.market.pessimism,
+        "pessimism": config.market.pessimism if agent.market else None,
         "seed": config.seed,
         "device": study.device.type,
     }
@@ -68,70 +79,12 @@ def agent_stage(
     return study.runner.run(f"agents/{name}-{half}", settings, after, work, show_as=shown)
 
 
-def _learn(
-    study: Study,
-    name: str,
-    network: Stage,
-    guardrails: Guardrails,
-    half: str,
-    folder: Path,
-    progress: StageProgress,
-    before: Stage | None,
-) -> Chooser:
-    config = study.config
-    if name == "propensity_greedy":
-        return PropensityGreedy(load_model(network.folder), study.objective)
-    if study.is_one_shot:
-        if name == "linucb":
-            return _linucb_from_log(study, guardrails, half)
-        raise AssertionError(f"{name} needs a sequential log")  # run_pipeline leaves it out
-    market = world(study, network, half, guardrails, pessimism=config.market.pessimism)
-    if name == "linucb":
-        slots = config.agent.linucb.slots
-        return train_linucb(
-            market, study.objective, config.agent.linucb, config.seed, lambda done: progress.update(done, slots)
-        )
-    if name == RULE:
-        return search_rule(market, study.objective, config.agent.best_rule, config.seed, progress.update)
-    return _ppo(study, market, folder, progress, before)
-
-
-def _ppo(study: Study, market: object, folder: Path, progress: StageProgress, before: Stage | None) -> Chooser:
-    from stable_baselines3.common.logger import CSVOutputFormat, Logger, TensorBoardOutputFormat
-
-    from agents.ppo import train_ppo
-    from envs.market import Market
-
-    assert isinstance(market, Market)
-    config = study.config
-    writers = [CSVOutputFormat(str(folder / "progress.csv"))]
-    if config.tracking.tensorboard:
-        writers.append(TensorBoardOutputFormat(str(folder / "tensorboard")))
-    steps = config.agent.ppo.steps if before is None else config.agent.ppo.refit_steps
-    device = study.device
-    moved = market if device.type == "cpu" else market.to(device)
-    return train_ppo(
-        moved, study.objective, config.agent.ppo, config.seed, device=device, checkpoint=folder / "checkpoint.pt",
-        start=None if before is None else before.folder / LEARNED, keep=folder / LEARNED,
-        logger=Logger(None, writers), progress=lambda done: progress.update(done, steps),
-        on_resume=lambda done: progress.note(f"resumed from step {done:,} of {steps:,}"),
-    )  # fmt: skip
-
-
-def _linucb_from_log(study: Study, guardrails: Guardrails, half: str) -> Chooser:
-    """A one-shot log is itself a bandit's experience: the statistics of its decisions are the policy."""
-    rows = torch.arange(len(study.population)) if half == "all" else torch.from_numpy(study.halves[half])
-    grid, people = study.grid.take(rows.numpy()), study.population.take(rows)
-    step = next(iter(replay(grid, people, study.catalogue, study.log.clock)))
-    known = torch.from_numpy(grid.labelled[:, 0]) & (step.decision >= HOLD) & (step.decision <= len(study.catalogue))
-    features = bandit_features(step.observation)
-    taken = features.gather(
-        1, step.decision.clamp(0, len(study.catalogue)).view(-1, 1, 1).expand(-1, 1, features.shape[2])
-    ).squeeze(1)
-    earned = torch.from_numpy(logged_rewards(grid, study.catalogue, study.objective, 1)[:, 0]).float()
-    learner = LinUCB(features.shape[2], study.config.agent.linucb)
-    learner.update(taken[known], earned[known])
-    return learner.chooser(alpha=0.0)
+def logged_customers(study: Study, half: str) -> LoggedCustomers:
+    """The log of one half's customers, or of all."""
+    everyone = half == "all"
+    grid = study.grid if everyone else study.grid.take(study.halves[half])
+    people = study.population if everyone else study.population.take(torch.from_numpy(study.halves[half]))
+    return LoggedCustomers(grid, people, study.catalogue, study.log.clock, study.is_one_shot)
 
 
 def plain_rules(study: Study) -> dict[str, Chooser]:

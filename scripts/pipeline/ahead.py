@@ -17,8 +17,8 @@ from pathlib import Path
 import torch
 
 from conf.schema import RunConfig
-from scripts.pipeline.agent_stage import RULE, agent_stage, plain_rules
-from scripts.pipeline.context import JUDGE, TRAIN, Study, agent_names
+from scripts.pipeline.agent_stage import agent_stage, plain_rules, trained_names
+from scripts.pipeline.context import JUDGE, TRAIN, Study
 from scripts.pipeline.fit_stage import incumbent_stage, network_stage
 from scripts.pipeline.judge_stage import INCUMBENT, worlds_stage
 
@@ -76,7 +76,7 @@ def _stages(study: Study) -> Iterator[object]:
     train, incumbent = network_stage(study, TRAIN), incumbent_stage(study)
     yield incumbent
     agents = {}
-    for name in (*(name for name in agent_names(study.config) if name != SLOWEST), RULE):
+    for name in (name for name in trained_names(study) if name != SLOWEST):
         agents[name] = agent_stage(study, name, train, incumbent)
         yield agents[name]
     for name in (INCUMBENT, *plain_rules(study), *agents):

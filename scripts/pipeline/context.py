@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
 
+from agents.panel import AGENTS
 from campaigns.audience import Catalogue, Population, groups_of, make_catalogue, make_population
 from campaigns.datasets import FIT_ONLY
 from campaigns.encoding import FeatureEncoder, fit_encoder
@@ -25,7 +26,7 @@ from campaigns.logs import CampaignLog, LogSettings, read_log
 from campaigns.objective import Objective
 from campaigns.replay import BINARY_OUTCOMES, DecisionRows, decision_rows
 from campaigns.text import TEXTS
-from conf.schema import AGENTS, GATES, SOURCES, SPLITS, RunConfig
+from conf.schema import GATES, SOURCES, SPLITS, RunConfig
 from policies.chooser import Chooser
 from policies.policy import MODES, Policy
 from propensity.fit_settings import check_kind

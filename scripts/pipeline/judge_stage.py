@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from agents.panel import PANEL, RULE
 from campaigns.guardrails import NO_GUARDRAILS, Guardrails
 from evaluation.intervals import mean_interval
 from evaluation.offline import check_slots, collect_slots, evaluate_offline, refused_entry
@@ -36,11 +37,17 @@ def panel_policies(study: Study, agents: dict[str, Stage], incumbent: Stage) -> 
     guardrails = serving_guardrails(study, incumbent)
     panel = {INCUMBENT: (study.make_policy(INCUMBENT, chooser, None, NO_GUARDRAILS, plain=True), INCUMBENT)}
     for name, rule in plain_rules(study).items():
-        panel[name] = (study.make_policy(name, rule, None, guardrails, plain=True), "rule")
+        panel[name] = (study.make_policy(name, rule, None, guardrails, plain=True), RULE)
     for name, stage in agents.items():
-        kind = "agent" if name in {"ppo", "linucb"} else "rule"
-        panel[name] = (load_policy(stage.folder / "policy"), kind)
+        panel[name] = (load_policy(stage.folder / "policy"), kind_of(name))
     return panel
+
+
+def kind_of(name: str) -> str:
+    """`incumbent`, `agent` or `rule`."""
+    if name == INCUMBENT:
+        return INCUMBENT
+    return PANEL[name].kind if name in PANEL else RULE
 
 
 def worlds_stage(

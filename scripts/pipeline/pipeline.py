@@ -13,7 +13,7 @@ from campaigns.leaks import split_check
 from conf.schema import RunConfig
 from policies.policy import load_policy
 from review.report import write_report
-from scripts.pipeline.agent_stage import RULE, agent_stage, plain_rules
+from scripts.pipeline.agent_stage import agent_stage, plain_rules, trained_names
 from scripts.pipeline.ahead import computing_ahead
 from scripts.pipeline.context import JUDGE, TRAIN, Study, agent_names, check_config, check_log, inputs_of
 from scripts.pipeline.data_stage import data_stage
@@ -124,13 +124,10 @@ def train_agents(study: Study, fitted: Fitted) -> dict[str, Stage]:
     """Trains the panel in the training half's market, or on a one-shot log; nothing where the gate refused."""
     if fitted.refused:
         return {}
-    names = agent_names(study.config)
-    if study.is_one_shot:
-        if "ppo" in names:
-            log.info("one decision a customer: there is no sequence for PPO to learn; it is left out")
-        names = [name for name in names if name != "ppo"]
-    else:
-        names.append(RULE)
+    names = trained_names(study)
+    for name in agent_names(study.config):
+        if name not in names:
+            log.info("one decision a customer: there is no sequence for %s to learn; it is left out", name)
     return {name: agent_stage(study, name, fitted.train, fitted.incumbent) for name in names}
 
 

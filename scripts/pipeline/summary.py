@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 
+from agents.panel import AGENTS, BEST_RULE
 from evaluation.intervals import Interval, mean_interval
 from evaluation.segments import behaviour_by_segment
-from scripts.pipeline.agent_stage import RULE
 from scripts.pipeline.context import JUDGE, TRAIN, Study
-from scripts.pipeline.judge_stage import INCUMBENT
+from scripts.pipeline.judge_stage import INCUMBENT, kind_of
 from scripts.pipeline.stage import without_nan
 
 Worlds = dict[str, dict[str, dict[str, np.ndarray]]]
@@ -139,11 +139,10 @@ def _replay(gate: dict[str, Any]) -> dict[str, Any]:
 
 
 def _policy(study: Study, name: str, worlds: Worlds, estimates: dict[str, Any]) -> dict[str, Any]:
-    kinds = {"incumbent": "incumbent", "ppo": "agent", "linucb": "agent"}
     entry: dict[str, Any] = {
         "name": name,
-        "kind": kinds.get(name, "rule"),
-        "mode": study.config.policy.mode if name in {"ppo", "linucb", "propensity_greedy"} else "sampled",
+        "kind": kind_of(name),
+        "mode": study.config.policy.mode if name in AGENTS else "sampled",
         "market": None,
         "judged": None,
         "truth": None,
@@ -154,8 +153,8 @@ def _policy(study: Study, name: str, worlds: Worlds, estimates: dict[str, Any]) 
         for place in ("market", "judged", "truth"):
             if place in worlds[name]:
                 entry[place] = _worth(worlds[name][place], worlds[INCUMBENT][place])
-                if RULE in worlds and name != RULE:
-                    gain = worlds[name][place]["value"] - worlds[RULE][place]["value"]
+                if BEST_RULE in worlds and name != BEST_RULE:
+                    gain = worlds[name][place]["value"] - worlds[BEST_RULE][place]["value"]
                     entry[place]["over_best_rule"] = mean_interval(gain[REPORTING]).to_dict()
         entry["exploitation_gap"] = _gap(entry["market"], entry["judged"])
         entry["across_worlds"] = _across_worlds(entry)

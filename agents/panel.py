@@ -1,0 +1,112 @@
+"""The panel: every agent that a run can train, what it learns from, and how. A row of `PANEL` adds an agent.
+
+Learners are loaded when they are called, so that settings can be checked before anything heavy is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from agents.lesson import Lesson
+from agents.linucb_settings import LinUCBSettings
+from agents.ppo_settings import PPOSettings
+from agents.rule_settings import RuleSearchSettings
+
+if TYPE_CHECKING:
+    from policies.chooser import Chooser
+
+AGENT, RULE = "agent", "rule"
+BEST_RULE = "best_rule"
+
+
+@dataclass(frozen=True)
+class Agent:
+    """One agent of the panel.
+
+    Attributes:
+        name: as in `panel=[NAME]`, and of its settings under `agent`.
+        label: what a reader is told.
+        kind: `agent`, or `rule` where nothing but a few numbers is learned.
+        learn: from a lesson to what chooses.
+        one_shot: whether it can learn from a log that decides on every customer once. There is no market then.
+        market: whether it needs one where the log is sequential; else the log, or what was fitted to it, is enough.
+        settings: type of its settings; None where it has none.
+        always: trained in every market without being named, and served as it is, without exploration.
+    """
+
+    name: str
+    label: str
+    kind: str
+    learn: Callable[[Lesson], Chooser]
+    one_shot: bool
+    market: bool = True
+    settings: type | None = None
+    always: bool = False
+
+
+def _ppo(lesson: Lesson) -> Chooser:
+    from stable_baselines3.common.logger import CSVOutputFormat, KVWriter, Logger, TensorBoardOutputFormat
+
+    from agents.ppo import LEARNED, train_ppo
+
+    settings: PPOSettings = lesson.settings
+    writers: list[KVWriter] = [CSVOutputFormat(str(lesson.folder / "progress.csv"))]
+    if lesson.tensorboard:
+        writers.append(TensorBoardOutputFormat(str(lesson.folder / "tensorboard")))
+    steps = settings.steps if lesson.before is None else settings.refit_steps
+    market = lesson.market()
+    return train_ppo(
+        market if lesson.device.type == "cpu" else market.to(lesson.device),
+        lesson.objective,
+        settings,
+        lesson.seed,
+        device=lesson.device,
+        checkpoint=lesson.folder / "checkpoint.pt",
+        start=None if lesson.before is None else lesson.before / LEARNED,
+        keep=lesson.folder / LEARNED,
+        logger=Logger(None, writers),
+        progress=lambda done: lesson.progress.update(done, steps),
+        on_resume=lambda done: lesson.progress.note(f"resumed from step {done:,} of {steps:,}"),
+    )
+
+
+def _linucb(lesson: Lesson) -> Chooser:
+    from agents.linucb import linucb_from_log, train_linucb
+
+    settings: LinUCBSettings = lesson.settings
+    log = lesson.log()
+    if log.one_shot:
+        return linucb_from_log(log, lesson.objective, settings)
+    return train_linucb(
+        lesson.market(), lesson.objective, settings, lesson.seed,
+        lambda done: lesson.progress.update(done, settings.slots),
+    )  # fmt: skip
+
+
+def _propensity_greedy(lesson: Lesson) -> Chooser:
+    from policies.greedy import PropensityGreedy
+
+    return PropensityGreedy(lesson.network(), lesson.objective)
+
+
+def _best_rule(lesson: Lesson) -> Chooser:
+    from agents.rule_search import search_rule
+
+    return search_rule(lesson.market(), lesson.objective, lesson.settings, lesson.seed, lesson.progress.update)
+
+
+PANEL: dict[str, Agent] = {
+    agent.name: agent
+    for agent in (
+        Agent("ppo", "PPO agent", AGENT, _ppo, one_shot=False, settings=PPOSettings),
+        Agent("linucb", "LinUCB bandit", AGENT, _linucb, one_shot=True, settings=LinUCBSettings),
+        Agent("propensity_greedy", "propensity-greedy rule", RULE, _propensity_greedy, one_shot=True, market=False),
+        Agent(BEST_RULE, "best simple rule", RULE, _best_rule, one_shot=False, settings=RuleSearchSettings,
+              always=True),
+    )
+}  # fmt: skip
+
+AGENTS = tuple(name for name, agent in PANEL.items() if not agent.always)
+"""Names that a panel may list."""
