@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -14,7 +15,7 @@ from campaigns.history import HOLD
 from campaigns.objective import Objective
 from campaigns.replay import replay
 from envs.episodes import Episodes
-from envs.market import Market
+from envs.world import World
 from evaluation.offline import logged_rewards
 from policies.bandit import LinUCBChooser, bandit_features
 
@@ -68,7 +69,7 @@ class LinUCB:
 
 @torch.no_grad()
 def train_linucb(
-    market: Market,
+    market: World[Any],
     objective: Objective,
     settings: LinUCBSettings,
     seed: int,

@@ -24,7 +24,7 @@ from agents.vec_env import MarketVecEnv
 from campaigns.features import CANDIDATE_FEATURES, STATE_FEATURES
 from campaigns.objective import Objective
 from envs.episodes import Episodes
-from envs.market import Market
+from envs.world import World
 from policies.actor import Actor, ActorChooser, ActorSpec
 from policies.chooser import sample
 
@@ -151,7 +151,7 @@ class _NoBuffer:
 
 
 def train_ppo(
-    market: Market,
+    market: World[Any],
     objective: Objective,
     settings: PPOSettings,
     seed: int,

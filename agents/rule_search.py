@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from itertools import product
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,8 +14,7 @@ from agents.rule_settings import RuleSearchSettings
 from campaigns.audience import Catalogue
 from campaigns.clock import DAYPARTS
 from campaigns.objective import Objective
-from envs.market import Market
-from envs.world import slot_reward
+from envs.world import World, slot_reward
 from policies.rules import ANY, FAVOURITE, ROTATE, CapDaypartContent, rule_decisions
 
 CAPS = (1, 2, 3, 4, 5, 7, 10)
@@ -23,7 +23,7 @@ CAPS = (1, 2, 3, 4, 5, 7, 10)
 
 @torch.no_grad()
 def search_rule(
-    market: Market,
+    market: World[Any],
     objective: Objective,
     settings: RuleSearchSettings,
     seed: int,
@@ -58,7 +58,7 @@ def search_rule(
     return rules[0]
 
 
-def candidate_rules(market: Market) -> list[CapDaypartContent]:
+def candidate_rules(market: World[Any]) -> list[CapDaypartContent]:
     """Every combination that the guardrails leave room for."""
     cap = market.guardrails.max_per_week
     caps = [c for c in CAPS if not cap or c <= cap] or [cap]
@@ -67,7 +67,7 @@ def candidate_rules(market: Market) -> list[CapDaypartContent]:
 
 
 def _values(
-    market: Market,
+    market: World[Any],
     objective: Objective,
     rules: list[CapDaypartContent],
     customers: int,
@@ -77,9 +77,7 @@ def _values(
 ) -> Tensor:
     generator = torch.Generator().manual_seed(seed)
     chosen = torch.randint(len(market.pool), (customers,), generator=generator)
-    state = market.begin(chosen.repeat(len(rules)), generator)
-    same_member = torch.randint(market.model.members, (customers,), generator=generator).repeat(len(rules))
-    state = type(state)(state.history, state.slot, same_member, state.population, state.projected)
+    state = market.begin(chosen, generator).take(torch.arange(customers).repeat(len(rules)))
     cap, daypart, choice = (column.repeat_interleave(customers) for column in _columns(rules, market.catalogue))
     value = torch.zeros(len(rules) * customers)
     for slot in range(horizon):

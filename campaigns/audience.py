@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -17,6 +18,7 @@ from campaigns.errors import CampaignError
 from campaigns.flags import read_consent
 from campaigns.ids import id_keys
 from campaigns.objective import Objective
+from campaigns.rowwise import where_rows
 
 
 @dataclass(frozen=True)
@@ -94,6 +96,12 @@ class Population:
             holdout=self.holdout[rows],
             group=None if self.group is None else self.group[rows],
         )
+
+    def where(self, mask: Tensor, other: Population) -> Population:
+        """`other` where `mask` [N] is true, else these, in the same zones; households are not told apart any more."""
+        names = ("features", "zone", "consent", "holdout")
+        chosen: dict[str, Any] = {name: where_rows(mask, getattr(other, name), getattr(self, name)) for name in names}
+        return replace(self, group=None, **chosen)
 
     def without_holdout(self) -> Population:
         """The same customers with nobody held out: what values are computed on."""

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from campaigns.audience import Catalogue
 from campaigns.clock import DAYPARTS
+from campaigns.rowwise import where_rows
 
 ABSENT = -1
 """A slot in which no decision was taken for the customer."""
@@ -71,12 +72,7 @@ class History:
 
     def where(self, mask: Tensor, other: History) -> History:
         """`other` where `mask` [N] is true, else this one; rows of the two correspond."""
-        parts = []
-        for f in fields(self):
-            mine = getattr(self, f.name)
-            chosen = mask.view(-1, *[1] * (mine.dim() - 1))
-            parts.append(torch.where(chosen, getattr(other, f.name), mine))
-        return History(*parts)
+        return History(*(where_rows(mask, getattr(other, f.name), getattr(self, f.name)) for f in fields(self)))
 
     def to(self, device: torch.device | str) -> History:
         """The same histories on another device."""

@@ -12,12 +12,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from campaigns.audience import Population
-from campaigns.history import HOLD, History
+from campaigns.history import HOLD
 from campaigns.objective import Objective
 from campaigns.observation import Observation
-from envs.market import Market, MarketState
-from envs.world import Outcome, slot_reward
+from envs.world import SlotOutcome, World, slot_reward
 
 
 @dataclass(frozen=True)
@@ -37,17 +35,17 @@ class Transition:
     done: Tensor
     terminated: Tensor
     final: Tensor
-    outcome: Outcome
+    outcome: SlotOutcome
 
 
 class Episodes:
-    """A batch of running episodes in a learned market.
+    """A batch of running episodes in a market.
 
     Whether an episode's end terminates or truncates it is the objective's `terminal`: after `zero` nothing
     follows, after `continue` the value of the final observation does.
 
     Args:
-        market: the learned market.
+        market: the learned market, or another world to train in.
         objective: rewards and horizon.
         rows: N, how many customers act at once.
         seed: of customers, members and noise.
@@ -58,7 +56,7 @@ class Episodes:
 
     def __init__(
         self,
-        market: Market,
+        market: World[Any],
         objective: Objective,
         rows: int,
         seed: int,
@@ -139,13 +137,8 @@ class Episodes:
 
     def state_dict(self) -> dict[str, Any]:
         """Everything that the rest of the episodes depends on, as tensors."""
-        people = self.state.population
         return {
-            "history": self.state.history.tensors(),
-            "population": {n: getattr(people, n) for n in ("features", "zone", "consent", "holdout")},
-            "slot": self.state.slot,
-            "member": self.state.member,
-            "projected": self.state.projected,
+            "state": self.state.tensors(),
             "age": self.age,
             "limit": self.limit,
             "generator": self.generator.get_state(),
@@ -153,14 +146,11 @@ class Episodes:
 
     def load_state_dict(self, stored: dict[str, Any]) -> None:
         """The inverse of `state_dict`, for episodes in the same market."""
-        people = Population(**stored["population"], zones=self.market.pool.zones)
-        self.state = MarketState(
-            History.from_tensors(stored["history"]), stored["slot"], stored["member"], people, stored["projected"]
-        )
+        self.state = self.market.restore(stored["state"])
         self.age, self.limit = stored["age"], stored["limit"]
         self.generator.set_state(stored["generator"].cpu())
         self.seen = self.market.observe(self.state)
 
-    def _newcomers(self) -> MarketState:
+    def _newcomers(self) -> Any:
         customers = torch.randint(len(self.market.pool), (self.rows,), generator=self.generator, device=self.device)
         return self.market.begin(customers, self.generator)

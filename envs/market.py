@@ -7,6 +7,7 @@ market's state is exactly what a replay of its log gives back.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -17,6 +18,7 @@ from campaigns.clock import SlotClock
 from campaigns.guardrails import Guardrails
 from campaigns.history import HOLD, History
 from campaigns.observation import Calendar, Observation, make_calendar, observe
+from campaigns.rowwise import where_rows
 from envs.world import Outcome, happenings
 from propensity.response import NOISE_COLUMNS, draw
 from propensity.response_model import ResponseModel
@@ -43,23 +45,36 @@ class MarketState:
     def __len__(self) -> int:
         return int(self.slot.shape[0])
 
+    def take(self, rows: Tensor) -> MarketState:
+        """The customers at `rows` [M], int64, each as often as it is named."""
+        return MarketState(
+            self.history.take(rows),
+            self.slot[rows],
+            self.member[rows],
+            self.population.take(rows),
+            self.projected[rows],
+        )
+
     def where(self, mask: Tensor, other: MarketState) -> MarketState:
         """`other` where `mask` [N], else this state."""
-        people, theirs = self.population, other.population
-        column = mask.unsqueeze(1)
         return MarketState(
             self.history.where(mask, other.history),
             torch.where(mask, other.slot, self.slot),
             torch.where(mask, other.member, self.member),
-            Population(
-                torch.where(column, theirs.features, people.features),
-                torch.where(mask, theirs.zone, people.zone),
-                torch.where(column, theirs.consent, people.consent),
-                torch.where(mask, theirs.holdout, people.holdout),
-                people.zones,
-            ),
-            torch.where(column, other.projected, self.projected),
+            self.population.where(mask, other.population),
+            where_rows(mask, other.projected, self.projected),
         )
+
+    def tensors(self) -> dict[str, Any]:
+        """Everything that `Market.restore` needs."""
+        people = self.population
+        return {
+            "history": self.history.tensors(),
+            "population": {n: getattr(people, n) for n in ("features", "zone", "consent", "holdout")},
+            "slot": self.slot,
+            "member": self.member,
+            "projected": self.projected,
+        }
 
 
 @dataclass(frozen=True)
@@ -119,6 +134,12 @@ class Market:
         )
         slot = torch.full_like(customers, self.first_slot)
         return MarketState(history, slot, member, people, self.model.project_customers(people.features))
+
+    def restore(self, stored: dict[str, Any]) -> MarketState:
+        """The inverse of `MarketState.tensors`, for a state of this market."""
+        people = Population(**stored["population"], zones=self.pool.zones)
+        history = History.from_tensors(stored["history"])
+        return MarketState(history, stored["slot"], stored["member"], people, stored["projected"])
 
     def population_of(self, state: MarketState) -> Population:
         """The N customers of the state."""

@@ -18,9 +18,10 @@ from campaigns.features import CANDIDATE_FEATURES, STATE_FEATURES
 from campaigns.objective import Objective
 from envs.episodes import Episodes
 from envs.market import Market
+from envs.world import World
 
 
-def observation_space(market: Market) -> spaces.Box:
+def observation_space(market: World[Any]) -> spaces.Box:
     """Customer features, state features, share of the horizon left, K x Fc candidate features; all float32."""
     width = market.pool.features.shape[1] + len(STATE_FEATURES) + 1 + len(market.catalogue) * len(CANDIDATE_FEATURES)
     return spaces.Box(-np.inf, np.inf, (width,), np.float32)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -15,33 +16,68 @@ from campaigns.guardrails import Guardrails
 from campaigns.history import HOLD, History
 from campaigns.objective import Objective
 from campaigns.observation import Calendar, Observation, make_calendar, observe
-from envs.reference.market import TruthState
+from envs.reference.market import Law, TruthState
+from envs.reference.market import step as reference_step
 from envs.reference.world import ReferenceWorld
 from envs.world import SlotOutcome, happenings
 
 
 @dataclass(frozen=True)
 class ObservedState:
-    """The truth's own state, and what an observer knows of it.
+    """The truth's own state of N customers, and what an observer knows of them.
 
     Attributes:
         truth: latent state of the reference market.
         history: what is known of the customers.
         slot: the slot to be decided. Shape [N], int64.
+        rows: which of the world's customers they are. Shape [N], int64.
+        population: what is seen of them.
+        law: the world's law for them.
     """
 
     truth: TruthState
     history: History
     slot: Tensor
+    rows: Tensor
+    population: Population
+    law: Law
+
+    def take(self, rows: Tensor) -> ObservedState:
+        """The customers at `rows` [M], int64, each as often as it is named."""
+        return ObservedState(
+            self.truth.take(rows),
+            self.history.take(rows),
+            self.slot[rows],
+            self.rows[rows],
+            self.population.take(rows),
+            replace(self.law, customers=self.law.customers.take(rows)),
+        )
+
+    def where(self, mask: Tensor, other: ObservedState) -> ObservedState:
+        """`other` where `mask` [N], else this state."""
+        people, theirs = self.law.customers, other.law.customers
+        return ObservedState(
+            self.truth.where(mask, other.truth),
+            self.history.where(mask, other.history),
+            torch.where(mask, other.slot, self.slot),
+            torch.where(mask, other.rows, self.rows),
+            self.population.where(mask, other.population),
+            replace(self.law, customers=people.where(mask, theirs)),
+        )
+
+    def tensors(self) -> dict[str, Any]:
+        """Everything that `Truth.restore` needs."""
+        truth = {f.name: getattr(self.truth, f.name) for f in fields(self.truth)}
+        return {"truth": truth, "history": self.history.tensors(), "slot": self.slot, "rows": self.rows}
 
 
 @dataclass(frozen=True)
 class Truth:
-    """A reference world as policies see it. All its customers take part in every episode.
+    """A reference world as policies see it, and as agents may train in it to learn what could be reached.
 
     Attributes:
         world: the written-down truth.
-        population, catalogue: its customers and contents, encoded as the policy knows them.
+        pool, catalogue: its customers and contents, encoded as the policy knows them.
         clock: the grid.
         guardrails: what a policy may do.
         first_slot: slot in which an episode starts.
@@ -49,7 +85,7 @@ class Truth:
     """
 
     world: ReferenceWorld
-    population: Population
+    pool: Population
     catalogue: Catalogue
     clock: SlotClock
     guardrails: Guardrails
@@ -62,20 +98,28 @@ class Truth:
         return self.world.noise_columns
 
     def begin(self, customers: Tensor, generator: torch.Generator) -> ObservedState:
-        """An episode's start; `customers` must be all of them, in order (the truth's people are one draw)."""
-        if len(customers) != len(self.population):
-            raise ValueError(f"the truth holds {len(self.population)} customers, asked for {len(customers)}")
-        slot = torch.full((len(self.population),), self.first_slot, dtype=torch.int64)
-        return ObservedState(self.world.initial_state(), past.start(len(self.population), self.catalogue), slot)
+        """An episode's start for the world's customers at `customers`."""
+        slot = torch.full_like(customers, self.first_slot)
+        history = past.start(len(customers), self.catalogue)
+        return self._state(self.world.initial_state().take(customers), history, slot, customers)
+
+    def restore(self, stored: dict[str, Any]) -> ObservedState:
+        """The inverse of `ObservedState.tensors`, for a state of this world."""
+        history = History.from_tensors(stored["history"])
+        return self._state(TruthState(**stored["truth"]), history, stored["slot"], stored["rows"])
+
+    def _state(self, truth: TruthState, history: History, slot: Tensor, rows: Tensor) -> ObservedState:
+        law = replace(self.world.law, customers=self.world.law.customers.take(rows))
+        return ObservedState(truth, history, slot, rows, self.pool.take(rows), law)
 
     def population_of(self, state: ObservedState) -> Population:
         """The N customers."""
-        return self.population
+        return state.population
 
     def observe(self, state: ObservedState) -> Observation:
         """What a policy may see before it decides."""
         return observe(
-            state.history, state.slot, self.calendar, self.population, self.catalogue, self.clock, self.guardrails
+            state.history, state.slot, self.calendar, state.population, self.catalogue, self.clock, self.guardrails
         )
 
     def step(
@@ -83,10 +127,10 @@ class Truth:
     ) -> tuple[ObservedState, SlotOutcome]:
         """One slot; see `envs.world.World.step`."""
         seen = self.observe(state) if seen is None else seen
-        reachable = (self.population.consent & ~state.history.opted_out)[:, self.catalogue.channel]
+        reachable = (state.population.consent & ~state.history.opted_out)[:, self.catalogue.channel]
         sent = (decision > HOLD) & reachable.gather(1, (decision - 1).clamp(min=0).unsqueeze(1)).squeeze(1)
         decision = torch.where(sent, decision, HOLD)
-        truth, outcome = self.world.step(state.truth, decision, noise)
+        truth, outcome = reference_step(state.law, state.truth, decision, noise)
         history = past.record_decision(state.history, decision, state.slot, seen.daypart, self.catalogue)
         history = past.record_happenings(
             history, happenings(outcome, decision), state.slot, seen.daypart, self.catalogue

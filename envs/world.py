@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import torch
 from torch import Tensor
 
 from campaigns.audience import Catalogue, Population
 from campaigns.clock import SlotClock
+from campaigns.guardrails import Guardrails
 from campaigns.history import Happenings
 from campaigns.objective import Objective, reward
 from campaigns.observation import Observation
@@ -78,14 +79,23 @@ class World(Protocol[State]):
 
     Attributes:
         clock: the grid.
+        pool: customers that episodes draw from, nobody held out.
         catalogue: the K contents.
+        guardrails: what a policy may do there.
         first_slot: slot in which an episode starts.
         noise_columns: M, uniforms that a step needs for each customer.
     """
 
-    clock: SlotClock
-    catalogue: Catalogue
-    first_slot: int
+    @property
+    def clock(self) -> SlotClock: ...  # noqa: D102
+    @property
+    def pool(self) -> Population: ...  # noqa: D102
+    @property
+    def catalogue(self) -> Catalogue: ...  # noqa: D102
+    @property
+    def guardrails(self) -> Guardrails: ...  # noqa: D102
+    @property
+    def first_slot(self) -> int: ...  # noqa: D102
 
     @property
     def noise_columns(self) -> int:
@@ -94,6 +104,10 @@ class World(Protocol[State]):
 
     def begin(self, customers: Tensor, generator: torch.Generator) -> State:
         """The state of an episode's start for the pool's customers at `customers` ([N], int64)."""
+        ...
+
+    def restore(self, stored: dict[str, Any]) -> State:
+        """A state of this world from what its `tensors()` kept."""
         ...
 
     def observe(self, state: State) -> Observation:

@@ -88,7 +88,7 @@ def rollout(
     """
     horizon = objective.slots(world.clock) if slots is None else slots
     generator = torch.Generator().manual_seed(seed)
-    state = world.begin(torch.arange(customers) % _pool_size(world, customers), generator)
+    state = world.begin(torch.arange(customers) % len(world.pool), generator)
     value, drawn = torch.zeros(customers), torch.zeros(customers)
     counts = torch.zeros(customers, 4)
     opted_out = torch.zeros(customers, dtype=torch.bool)
@@ -160,8 +160,3 @@ def _held_back(guardrails: Guardrails, seen: Observation) -> dict[str, float]:
         shares[rule] = float((free & blocked).float().mean())
         free = free & ~blocked
     return {rule: share for rule, share in shares.items() if share}
-
-
-def _pool_size(world: World[Any], customers: int) -> int:
-    pool = getattr(world, "pool", None)
-    return customers if pool is None else len(pool)

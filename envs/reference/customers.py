@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zlib
 from dataclasses import dataclass, fields, replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -11,6 +12,7 @@ import torch
 from torch import Tensor
 
 from campaigns.errors import CampaignError
+from campaigns.rowwise import where_rows
 from envs.reference.variants import Variant
 
 ZONES = ("Europe/Athens", "Europe/London", "America/New_York")
@@ -38,7 +40,7 @@ class Customers:
         opt_out: probability that a send to a rested customer of middling interest ends consent. Shape [N].
         zone: index into ZONES. Shape [N], int64.
         consent: whether pushes are allowed. Shape [N], bool.
-        users: the company's table of them, in the same order; see `make_customers`.
+        users: the company's table of all customers of the world; see `make_customers`.
     """
 
     interest: Tensor
@@ -62,6 +64,16 @@ class Customers:
         """The same customers with their tensors on `device`."""
         tensors = {f.name: getattr(self, f.name).to(device) for f in fields(self) if f.name != "users"}
         return replace(self, **tensors)
+
+    def take(self, rows: Tensor) -> Customers:
+        """The customers at `rows` [M], int64, each as often as it is named; the table stays that of all."""
+        return replace(self, **{f.name: getattr(self, f.name)[rows] for f in fields(self) if f.name != "users"})
+
+    def where(self, mask: Tensor, other: Customers) -> Customers:
+        """`other` where `mask` [N] is true, else these; rows of the two correspond, and so do the tables."""
+        names = [f.name for f in fields(self) if f.name != "users"]
+        chosen: dict[str, Any] = {n: where_rows(mask, getattr(other, n), getattr(self, n)) for n in names}
+        return replace(self, **chosen)
 
 
 def make_customers(variant: Variant, n: int, seed: int) -> Customers:

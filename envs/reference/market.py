@@ -24,12 +24,13 @@ and falls to 0.15 of itself at a purchase: what a push sells today is not bought
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import torch
 from torch import Tensor
 
 from campaigns.clock import SlotClock, local_calendar
+from campaigns.rowwise import where_rows
 from envs.reference.customers import ZONES, Customers
 from envs.reference.variants import Variant
 
@@ -65,6 +66,14 @@ class TruthState:
     wear: Tensor
     demand: Tensor
     opted_out: Tensor
+
+    def take(self, rows: Tensor) -> TruthState:
+        """The state of the customers at `rows` [M], int64."""
+        return TruthState(*(getattr(self, f.name)[rows] for f in fields(self)))
+
+    def where(self, mask: Tensor, other: TruthState) -> TruthState:
+        """`other` where `mask` [N] is true, else this one; rows of the two correspond."""
+        return TruthState(*(where_rows(mask, getattr(other, f.name), getattr(self, f.name)) for f in fields(self)))
 
 
 @dataclass(frozen=True)

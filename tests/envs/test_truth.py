@@ -7,7 +7,6 @@ from functools import cache
 
 import numpy as np
 import pandas as pd
-import pytest
 import torch
 
 from campaigns.grid import make_grid
@@ -16,6 +15,7 @@ from campaigns.history import SEND
 from campaigns.logs import LogSettings, make_log
 from campaigns.objective import Objective
 from campaigns.replay import replay
+from envs.episodes import Episodes
 from envs.reference.variants import VARIANTS
 from envs.reference.world import ReferenceWorld
 from envs.truth import Truth, make_truth
@@ -57,9 +57,7 @@ def test_what_is_seen_of_the_truth_is_the_replay_of_its_log() -> None:
         )
     tables = {"users": world.world.users, "contents": world.world.contents, "decisions": pd.concat(rows)}
     log = make_log(tables, LogSettings(max_rejected=0.0))
-    for step, history in zip(
-        replay(make_grid(log), world.population, world.catalogue, log.clock), histories, strict=True
-    ):
+    for step, history in zip(replay(make_grid(log), world.pool, world.catalogue, log.clock), histories, strict=True):
         for name, expected in history.tensors().items():
             assert torch.equal(step.observation.history.tensors()[name], expected), name
     assert int(histories[-1].total[:, SEND].sum()) > 500
@@ -89,9 +87,7 @@ def test_rules_meet_the_same_luck_in_the_truth() -> None:
 def test_nobody_without_consent_or_after_an_opt_out_is_sent_anything() -> None:
     world = truth()
     consent = torch.arange(CUSTOMERS) % 3 > 0
-    world = replace(
-        world, population=replace(world.population, consent=world.population.consent & consent.unsqueeze(1))
-    )
+    world = replace(world, pool=replace(world.pool, consent=world.pool.consent & consent.unsqueeze(1)))
 
     class Insists:
         def probabilities_of(self, observation):  # type: ignore[no-untyped-def]
@@ -105,6 +101,28 @@ def test_nobody_without_consent_or_after_an_opt_out_is_sent_anything() -> None:
     assert result.opted_out.any()
 
 
-def test_the_truths_people_are_one_draw_and_cannot_be_asked_for_in_part() -> None:
-    with pytest.raises(ValueError, match="150 customers, asked for 10"):
-        truth().begin(torch.arange(10), torch.Generator())
+def test_any_customers_of_the_truth_can_be_played_as_often_as_wanted() -> None:
+    world, generator = truth(), torch.Generator().manual_seed(0)
+    rows = torch.tensor([3, 3, 70, 0])
+    state, everyone = world.begin(rows, generator), world.begin(torch.arange(CUSTOMERS), generator)
+    noise = torch.rand(CUSTOMERS, world.noise_columns, generator=generator)
+    for slot in range(8):
+        decision = torch.full((CUSTOMERS,), 1 + slot % 3)
+        state, few = world.step(state, decision[rows], noise[rows])
+        everyone, all_of_them = world.step(everyone, decision, noise)
+        torch.testing.assert_close(few.expected_value, all_of_them.expected_value[rows])
+    torch.testing.assert_close(state.truth.fatigue, everyone.truth.fatigue[rows])
+
+
+def test_an_agents_episodes_in_the_truth_go_on_from_what_was_kept() -> None:
+    world = truth()
+    one, other = (Episodes(world, Objective(horizon_days=2), 40, seed) for seed in (0, 1))
+    decision = torch.ones(40, dtype=torch.int64)
+    for _ in range(15):  # newcomers have moved in
+        one.step(decision)
+    assert len(one.state.rows.unique()) < CUSTOMERS
+    other.load_state_dict(one.state_dict())
+    for _ in range(15):
+        mine, theirs = one.step(decision), other.step(decision)
+        assert torch.equal(mine[0], theirs[0])
+        assert torch.equal(mine[1].reward, theirs[1].reward)
