@@ -34,7 +34,7 @@ from evaluation.estimators import (
 )
 from evaluation.intervals import Interval, bootstrap
 from evaluation.reward_model import Learner, RewardModel, cross_fitted_rewards, customer_folds
-from evaluation.tuning import tuned_estimators
+from evaluation.tuning import LEAST_BIASED, Slope, tuned_estimators, tuned_interval
 
 STATES, CATEGORIES, DRAWS = 8, 5, 400
 OVERLAP = {"good": 0.3, "fair": 0.8, "poor": 2.0}
@@ -115,16 +115,25 @@ def replicate(world: World, rows: int, seed: int) -> list[dict[str, object]]:
     target, predicted = world.target[state], table_model(world, log, state)
     marginal = KnownEmbedding(attribute_embedding(world.category, log.action), world.logging[state])
     estimators = (DM(), IPS(), SNIPS(), DR(), SNDR(), *tuned_estimators(), MIPS(marginal), OffCEM(marginal))
-    found = {e.name: e.contributions(log, target, predicted) for e in estimators}
+    found = {}
+    for estimator in estimators:
+        if isinstance(estimator, Slope):
+            parts = [candidate.contributions(log, target, predicted) for candidate in estimator.candidates]
+            found[estimator.name] = parts[estimator.choice(parts, log.customer)]
+            found[estimator.name + LEAST_BIASED] = parts[estimator.least_biased(parts, log.customer)]
+        else:
+            found[estimator.name] = estimator.contributions(log, target, predicted)
     logging = world.logging[state]
     refused = diagnose(log, target, logging).refused is not None
     like, like_target = marginal.by_attribute(log, target)
     by_category = diagnose(like, like_target, logging @ marginal.embedding.prob).refused is not None
     drawn = bootstrap(found, log.customer, DRAWS, seed=seed)
     records: list[dict[str, object]] = []
-    for name, estimate in found.items():
+    for name in (e.name for e in estimators):
+        estimate = found[name]
+        tuned = name + LEAST_BIASED in found
         intervals: dict[str, Interval] = {
-            "bootstrap": drawn.interval(name),
+            "bootstrap": tuned_interval(drawn, name) if tuned else drawn.interval(name),
             "Student's t": student_interval(estimate, log.customer),
         }
         if estimate.denominator.ndim == 1 and (estimate.denominator == 1).all():

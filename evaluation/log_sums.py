@@ -30,7 +30,7 @@ from evaluation.diagnostics import (
 )
 from evaluation.estimators import Contributions, Estimator, LoggedDecisions, importance_weights, mean_contributions
 from evaluation.intervals import GROUPS, Bootstrap, bootstrap
-from evaluation.tuning import Slope
+from evaluation.tuning import LEAST_BIASED, Slope
 
 INCUMBENT = "incumbent"
 """What was done, as one of the estimates."""
@@ -147,11 +147,17 @@ class LogSums:
         return {e.name: self._candidates(e)[self._choice(e, groups)] for e in self.estimators}
 
     def estimates(self) -> tuple[dict[str, Contributions], np.ndarray]:
-        """Contributions by group for every estimator and for what was done, and the groups. Shape [groups]."""
+        """Contributions by group for every estimator, a tuned one's least biased candidate and what was done, and the
+        groups. Shape [groups]."""
         groups = self._groups()
         found = {INCUMBENT: self._estimate((INCUMBENT, 0), groups)}
         for estimator in self.estimators:
-            found[estimator.name] = self._estimate((estimator.name, self._choice(estimator, groups)), groups)
+            if not isinstance(estimator, Slope):
+                found[estimator.name] = self._estimate((estimator.name, 0), groups)
+                continue
+            candidates = [self._estimate((estimator.name, i), groups) for i in range(len(estimator.candidates))]
+            found[estimator.name] = candidates[estimator.choice(candidates, groups)]
+            found[estimator.name + LEAST_BIASED] = candidates[estimator.least_biased(candidates, groups)]
         return found, groups
 
     def bootstrap(self, draws: int = 1000, level: float = 0.95) -> Bootstrap:

@@ -22,7 +22,7 @@ from campaigns.observation import Observation
 from campaigns.replay import replay
 from evaluation.diagnostics import PROBABILITIES
 from evaluation.estimators import DR, IPS, SNIPS, Contributions, LoggedDecisions, importance_weights, per_decision_dr
-from evaluation.intervals import bootstrap
+from evaluation.intervals import Interval, bootstrap
 from evaluation.offline_settings import OfflineSettings
 from evaluation.one_customer import most_telling_customer
 from evaluation.one_step import doubly_robust_parts
@@ -30,7 +30,7 @@ from evaluation.probability_check import ProbabilityReport, check_probabilities
 from evaluation.rollout import Decides
 from evaluation.sensitivity import SensitivityProblem, sensitivity
 from evaluation.slot_context import SlotContext, context_of, join_contexts
-from evaluation.verdict import Word, diagnose, diagnose_weights, safe_blend, verdict
+from evaluation.verdict import Word, decides_as_logged, diagnose, diagnose_weights, safe_blend, verdict
 from propensity.response_model import ResponseModel
 from propensity.rewards import expected_rewards
 
@@ -302,6 +302,8 @@ def _one_step(slots: LoggedSlots, settings: OfflineSettings, seed: int) -> dict[
     for name, target in slots.target.items():
         chosen, diagnostics = f"DR {name}", diagnosed[name]
         difference = result.difference(chosen, "incumbent")
+        if decides_as_logged(diagnostics):  # what is left is rounding, of which no interval should be made
+            difference = Interval(0.0, 0.0, 0.0, settings.level)
         weights = importance_weights(logged, target[use, 0])
         report[name] = {
             "estimator": "DR",

@@ -14,12 +14,16 @@ import numpy as np
 
 from campaigns.errors import CampaignError
 from evaluation.analytic_intervals import clustered_error, student_quantile
+from evaluation.intervals import Bootstrap, Interval
 from evaluation.logged import Contributions, LoggedDecisions
 from evaluation.one_step import Estimator, importance_weights
 from evaluation.shrunk import ClippedIPS, DRos, ShrunkEstimator, SwitchDR
 
 AGREEMENT = 6**0.5 - 1
 """By which an earlier candidate's half width counts (Tucker and Lee 2021)."""
+
+LEAST_BIASED = ", least biased"
+"""How the name of a tuned estimator's least biased candidate ends, among estimates."""
 
 LOOSE_TO_TIGHT = (np.inf, 1000.0, 300.0, 100.0, 30.0, 10.0, 3.0, 1.0)
 """Thresholds, and square roots of shrinkages, that are tried where none are named."""
@@ -61,9 +65,7 @@ class Slope:
 
     def choice(self, found: Sequence[Contributions], customer: np.ndarray) -> int:
         """Which candidate is used, from the candidates' contributions and the customer of each of their rows."""
-        values = np.array([estimate.value for estimate in found])
-        errors, customers = zip(*(clustered_error(estimate, customer) for estimate in found), strict=True)
-        half = np.array(errors) * student_quantile(1 - self.delta, customers[0])
+        values, half = np.array([estimate.value for estimate in found]), self._half_widths(found, customer)
         if not np.isfinite(half).all():
             return 0  # too little to choose by
         widest_first = np.argsort(half)[::-1]
@@ -72,6 +74,34 @@ class Slope:
             if (np.abs(values[wider] - values[own]) > half[own] + AGREEMENT * half[wider]).any():
                 return int(widest_first[position - 1])
         return int(widest_first[-1])
+
+    def least_biased(self, found: Sequence[Contributions], customer: np.ndarray) -> int:
+        """The candidate with the widest interval, which SLOPE takes for the one with the least bias; as `choice`."""
+        half = self._half_widths(found, customer)
+        return int(np.argmax(half)) if np.isfinite(half).all() else 0
+
+    def _half_widths(self, found: Sequence[Contributions], customer: np.ndarray) -> np.ndarray:
+        """One-sided, of every candidate."""
+        errors, customers = zip(*(clustered_error(estimate, customer) for estimate in found), strict=True)
+        widths: np.ndarray = np.array(errors) * student_quantile(1 - self.delta, customers[0])
+        return widths
+
+
+def tuned_interval(result: Bootstrap, name: str, other: str | None = None) -> Interval:
+    """A tuned estimate with an interval that allows for the bias which tuning may have brought.
+
+    It is that of the candidate with the least bias, stretched to hold the tuned figure: the chosen candidate's own
+    interval holds noise alone, and covers far less often than it says (docs/offline.md).
+
+    Args:
+        result: with the tuned estimate as `name` and its least biased candidate as `name` + LEAST_BIASED.
+        name: of the tuned estimator.
+        other: of the estimate from which the paired difference is asked.
+    """
+    loose, point = name + LEAST_BIASED, result.points[name]
+    found = result.interval(loose) if other is None else result.difference(loose, other)
+    value = point if other is None else point - result.points[other]
+    return Interval(value, min(value, found.low), max(value, found.high), found.level)
 
 
 @dataclass(frozen=True)

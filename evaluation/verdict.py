@@ -12,7 +12,17 @@ from evaluation.diagnostics import WeightDiagnostics, diagnose, diagnose_weights
 from evaluation.estimators import Contributions
 from evaluation.intervals import Interval, bootstrap
 
-__all__ = ["Verdict", "Word", "diagnose", "diagnose_weights", "judge", "largest_blend", "safe_blend", "verdict"]
+__all__ = [
+    "Verdict",
+    "Word",
+    "decides_as_logged",
+    "diagnose",
+    "diagnose_weights",
+    "judge",
+    "largest_blend",
+    "safe_blend",
+    "verdict",
+]
 
 Word = Literal["better", "worse", "cannot tell", "not identifiable"]
 
@@ -79,10 +89,15 @@ def _nothing_to_tell(diagnostics: WeightDiagnostics, name: str) -> str | None:
     """Why no difference is told: the estimate is refused, or all weights are 1 but for rounding. None: it can be."""
     if diagnostics.refused:
         return diagnostics.refused
-    spread = diagnostics.mean_weight_error * diagnostics.rows**0.5
-    if abs(diagnostics.mean_weight - 1) < SAME_WEIGHT and spread < SAME_WEIGHT:
+    if decides_as_logged(diagnostics):
         return f"{name} decides as the log did, so there is no difference to tell."
     return None
+
+
+def decides_as_logged(diagnostics: WeightDiagnostics) -> bool:
+    """Whether all weights are 1 but for rounding."""
+    spread = diagnostics.mean_weight_error * diagnostics.rows**0.5
+    return bool(abs(diagnostics.mean_weight - 1) < SAME_WEIGHT and spread < SAME_WEIGHT)
 
 
 def verdict(difference: Interval | None, diagnostics: WeightDiagnostics | None) -> Word:

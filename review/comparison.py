@@ -22,15 +22,21 @@ from review.evidence import (
     read_range,
     text_of,
 )
+from review.selection import Entry, Selection, select, select_policies
 
 Section = dict[str, Any]
+
+UNRANKED = -1e300
+"""Stands for the gain of a policy of which none is known."""
 
 
 def certain_ranges(candidates: list[Candidate]) -> list[Range]:
     """The differences whose intervals decide with how many decimals figures of worth are shown."""
     gains = [gain for c in candidates for gain in c.gain.values()]
     gains = gains or [c.offline.gain for c in candidates if c.offline is not None and c.offline.gain is not None]
-    return [g for g in gains if g.value] or [worth for c in candidates for worth in c.worth.values()]
+    worth = [found for c in candidates for found in c.worth.values()]
+    logged = [c.offline.worth for c in candidates if c.offline is not None and c.offline.worth is not None]
+    return [g for g in gains if g.value] or worth or logged
 
 
 def worth_section(
@@ -39,15 +45,18 @@ def worth_section(
     """Worth of every policy, beside the incumbent and the best rule, best first."""
     if not candidates:
         return {"why_not": evidence.missing.get("summary", "summary.json lists no policies")}
-    order = sorted(candidates, key=lambda c: -_leading(c))
+    everyone = sorted(candidates, key=lambda c: -_leading(c))
+    shown = _shown(everyone, chosen)
+    order = [c for c in everyone if c.name in shown.names]
     unit = words.unit(evidence.part("summary"))
     gains = {words.policy_title(c.name): dict(c.gain) for c in order if c.name != INCUMBENT and c.gain}
-    logged = [c for c in order if c.offline is not None and c.offline.gain is not None]
-    rows = {words.policy_title(c.name): {"offline": c.offline.gain} for c in logged if c.offline and c.offline.gain}
+    # a gain of exactly 0 is that of a policy that decides as was done: nothing to draw
+    logged = [(c, c.offline.gain) for c in order if c.offline and c.offline.gain and c.offline.gain.value]
+    rows = {words.policy_title(c.name): {"offline": gain} for c, gain in logged}
     over = {words.policy_title(c.name): dict(c.over_rule) for c in order if c.over_rule}
     places = [p for p in ("market", "judged", "truth") if any(p in c.worth or p in c.gain for c in candidates)]
     axis = f"gain over the incumbent, {unit}"
-    scopes = list(dict.fromkeys(words.offline_scope(c.offline) for c in logged if c.offline is not None))
+    scopes = list(dict.fromkeys(words.offline_scope(c.offline) for c, _ in logged if c.offline is not None))
     scope = scopes[0] if len(scopes) == 1 else ""
     compared = [c for c in order if c.name != INCUMBENT or c.offline]
     notes = list(dict.fromkeys(note for c in compared if (note := _note(c))))
@@ -62,10 +71,16 @@ def worth_section(
         "rows": [_worth_row(c, places, chosen, digits, evidence) for c in order],
         "offline": [_offline_row(c, chosen, digits, notes) for c in compared],
         "notes": [(_mark(place), note) for place, note in enumerate(notes)],
-        "against": _against(chosen, digits),
-        "arms": _arms(evidence, digits),
+        "others": shown.others("policies", "are refused by the log"),
+        "against": _against(chosen, digits, shown),
+        **_arms(evidence, digits),
         "has_truth": "truth" in places,
     }  # fmt: skip
+
+
+def _shown(candidates: list[Candidate], chosen: Candidate | None) -> Selection:
+    worth = {c.name: value if (value := _leading(c)) > UNRANKED else None for c in candidates}
+    return select_policies(worth, chosen.name if chosen else INCUMBENT)
 
 
 def _leading(candidate: Candidate) -> float:
@@ -74,7 +89,7 @@ def _leading(candidate: Candidate) -> float:
     gain = candidate.gain.get("judged") or candidate.gain.get("market")
     if gain is None and candidate.offline is not None:
         gain = candidate.offline.gain
-    return -1e300 if gain is None else gain.value
+    return UNRANKED if gain is None else gain.value
 
 
 def _cell(worth: Range | None, digits: int, signed: bool = False) -> Section:
@@ -172,26 +187,33 @@ def _offline_row(candidate: Candidate, chosen: Candidate | None, digits: int, no
     }
 
 
-def _against(chosen: Candidate | None, digits: int) -> list[Section]:
+def _against(chosen: Candidate | None, digits: int, shown: Selection) -> list[Section]:
     if chosen is None or chosen.offline is None:
         return []
     return [
         {"name": words.policy_name(name), "gain": _cell(gain, digits, signed=True), "verdict": verdict}
         for name, (gain, verdict) in chosen.offline.against.items()
+        if name in shown.names
     ]
 
 
-def _arms(evidence: Evidence, digits: int) -> list[Section]:
-    arms = mappings(evidence.part("summary").get("arms"))
-    return [
+def _arms(evidence: Evidence, digits: int) -> Section:
+    """What each logged decision brought; of very many the best and the worst."""
+    arms: list[Section] = [
         {
             "content": "nothing (hold)" if arm.get("content") == "hold" else text_of(arm.get("content")),
             "customers": words.count(arm.get("customers")),
             "worth": _cell(read_range(arm), digits),
+            "value": number(arm.get("value")),
         }
-        for arm in arms
+        for arm in mappings(evidence.part("summary").get("arms"))
         if (number(arm.get("customers")) or 0) >= LEAST_CUSTOMERS
     ]
+    shown = select([Entry(arm["content"], arm["value"]) for arm in arms])
+    kept = [arm for arm in arms if arm["content"] in shown.names]
+    if len(kept) < len(arms):
+        kept.sort(key=lambda arm: -(arm["value"] or 0.0))
+    return {"arms": kept, "other_arms": shown.others("contents", "have no figure")}
 
 
 def gap_section(candidates: list[Candidate], chosen: Candidate | None, digits: int) -> Section:

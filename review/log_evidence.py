@@ -103,7 +103,7 @@ def _probabilities(evidence: Evidence) -> str:
 
 def _one_customer(entry: Mapping[str, Any], name: str, digits: int) -> str:
     gain, left = number(dig(entry, "difference", "value")), number(dig(entry, "one_customer", "difference"))
-    if gain is None or left is None:
+    if not gain or left is None:  # of exactly 0: the policy decides as was done
         return ""
     said = (
         f"Without the one customer who moves it most, the gain of {name}{_scope(entry)} would be "

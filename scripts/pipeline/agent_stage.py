@@ -12,6 +12,7 @@ from agents.panel import PANEL
 from policies.chooser import Chooser
 from policies.incumbent import Incumbent
 from policies.rules import CapDaypartContent, Never, Random
+from review.selection import TO_ALL
 from scripts.pipeline.context import TRAIN, Study, agent_names, load_logging_policy, load_model
 from scripts.pipeline.fit_stage import serving_guardrails, world
 from scripts.pipeline.progress import StageProgress
@@ -92,7 +93,7 @@ def plain_rules(study: Study) -> dict[str, Chooser]:
     rules: dict[str, Chooser] = {"never": Never(), "random": Random(1.0 if study.is_one_shot else 0.1)}
     if study.is_one_shot:
         for content in study.catalogue.ids:
-            rules[f"{content} to all"] = CapDaypartContent(1, "any", str(content))
+            rules[f"{content}{TO_ALL}"] = CapDaypartContent(1, "any", str(content))
     return rules
 
 

@@ -6,13 +6,16 @@ from typing import Any
 
 from campaigns.errors import CampaignError
 from evaluation.estimators import DM, DR, IPS, SNDR, SNIPS, Estimator
-from evaluation.intervals import Interval
+from evaluation.intervals import Bootstrap, Interval
 from evaluation.log_file import COLUMNS, LogFile, open_log_file
 from evaluation.log_sums import INCUMBENT, LogSums
 from evaluation.offline_settings import OfflineSettings
-from evaluation.tuning import tuned_estimators
+from evaluation.tuning import Slope, tuned_estimators, tuned_interval
 from evaluation.verdict import judge
 from scripts.pipeline.progress import StageProgress
+
+TUNED_INTERVAL = "of the least biased setting, stretched to hold the figure"
+"""What the intervals of tuned estimators are."""
 
 
 def panel(predicts: bool) -> tuple[Estimator, ...]:
@@ -35,9 +38,9 @@ def estimate_log_file(
         progress: is told the rows read.
     Returns:
         `rows`, `actions`, `customers` (`named`, or `rows` where each is its own), `target`, `level`; `incumbent`,
-        what was done; by estimator its value, low, high, paired `difference` to what was done and `setting` if it was
-        tuned; `estimator`, whose word counts; diagnostics, verdict and sentence. A refused estimate has null figures.
-        JSON-able.
+        what was done; by estimator its value, low, high, paired `difference` to what was done, and of a tuned one
+        `setting` and `interval` (which one it is); `estimator`, whose word counts; diagnostics, verdict and sentence.
+        A refused estimate has null figures. JSON-able.
     Raises:
         CampaignError: naming the file, its rows and what cannot be used.
     """
@@ -61,9 +64,10 @@ def estimate_log_file(
         "incumbent": result.interval(INCUMBENT).to_dict(),
         "estimators": {
             e.name: {
-                **figures(result.interval(e.name)),
-                "difference": figures(result.difference(e.name, INCUMBENT)),
+                **figures(_interval(result, e)),
+                "difference": figures(_interval(result, e, INCUMBENT)),
                 "setting": _setting(e, chosen[e.name]),
+                "interval": TUNED_INTERVAL if isinstance(e, Slope) else None,
             }
             for e in sums.estimators
         },
@@ -72,6 +76,13 @@ def estimate_log_file(
         "verdict": said.word,
         "sentence": said.sentence,
     }
+
+
+def _interval(result: Bootstrap, estimator: Estimator, other: str | None = None) -> Interval:
+    """Of an estimate, or of its paired difference to another."""
+    if isinstance(estimator, Slope):
+        return tuned_interval(result, estimator.name, other)
+    return result.interval(estimator.name) if other is None else result.difference(estimator.name, other)
 
 
 def sum_log_file(

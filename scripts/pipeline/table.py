@@ -11,6 +11,8 @@ import pandas as pd
 from rich.console import Console
 from rich.table import Table
 
+from review.selection import select_policies
+
 
 def print_summary(summary: dict[str, Any], run_folder: Path) -> None:
     """Prints every policy's worth, the choice, and where report and policy are."""
@@ -32,7 +34,10 @@ def print_values(summary: dict[str, Any]) -> None:
     table.add_column("kind")
     for column in columns:
         table.add_column(column, justify="right")
+    shown = select_policies({p["name"]: _worth(p, sequential) for p in summary["policies"]}, summary["chosen"])
     for policy in summary["policies"]:
+        if policy["name"] not in shown.names:
+            continue
         style = "bold" if policy["name"] == summary["chosen"] else None
         if sequential:
             gap = policy["exploitation_gap"]
@@ -46,6 +51,9 @@ def print_values(summary: dict[str, Any]) -> None:
             ]
         table.add_row(policy["name"], policy["kind"], *cells, style=style)
     console.print(table)
+    others = shown.others("policies", "are refused by the log")
+    if others:
+        console.print(f"{others} summary.json has all.", style="dim", highlight=False)
     if sequential:
         families = summary["market"]["families"]
         console.print(
@@ -59,6 +67,12 @@ def print_values(summary: dict[str, Any]) -> None:
     if summary["recommended"] and sequential and summary["market"]["gate"] == "fail":
         stance = "recommended, but not to be trusted yet: the market failed its gate"
     console.print(f"Chosen: {summary['chosen']} ({stance}). {summary['reason']}")
+
+
+def _worth(policy: Mapping[str, Any], sequential: bool) -> float | None:
+    """By which policies are told apart in the table; None where no figure is given."""
+    found: float | None = ((policy["judged"] if sequential else policy["offline"]) or {}).get("value")
+    return found
 
 
 def print_fit(run_folder: Path, gate: dict[str, Any] | None) -> None:
@@ -116,6 +130,9 @@ def print_estimates(found: dict[str, Any]) -> None:
         style = "bold" if estimator == found["estimator"] else None
         table.add_row(estimator, interval_text(entry, 5), interval_text(entry["difference"], 5), style=style)
     console.print(table)
+    tuned = next((entry["interval"] for entry in found["estimators"].values() if entry["interval"]), None)
+    if tuned:
+        console.print(f"Intervals of tuned estimators (SLOPE) are those {tuned}.", style="dim")
     weights = found["diagnostics"]
     whose = "customers as named" if found["customers"] == "named" else "each row its own customer"
     console.print(

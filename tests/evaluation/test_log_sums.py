@@ -10,7 +10,7 @@ from evaluation.diagnostics import diagnose
 from evaluation.estimators import DM, DR, IPS, SNDR, SNIPS, ClippedIPS, Contributions, Estimator, LoggedDecisions
 from evaluation.intervals import GROUPS, bootstrap
 from evaluation.log_sums import INCUMBENT, LogSums, customer_groups
-from evaluation.tuning import Slope
+from evaluation.tuning import LEAST_BIASED, Slope
 from tests.evaluation.bandit_worlds import bandit_world
 
 TUNED = Slope(tuple(ClippedIPS(threshold) for threshold in (np.inf, 3.0, 1.5, 0.5)), "clipped IPS (SLOPE)")
@@ -45,7 +45,7 @@ def test_how_a_log_is_cut_changes_nothing(cuts: list[int]) -> None:
     logged, target, predicted, _ = long_log()
     whole, parts = (summed(logged, target, predicted, c) for c in ([], cuts))
     one, other = whole.bootstrap(200), parts.bootstrap(200)
-    assert one.points.keys() == other.points.keys() == {INCUMBENT, *(e.name for e in PANEL)}
+    assert one.points.keys() == other.points.keys() == {INCUMBENT, TUNED.name + LEAST_BIASED, *(e.name for e in PANEL)}
     for name in one.points:
         assert other.points[name] == pytest.approx(one.points[name], rel=1e-9)
         np.testing.assert_allclose(other.replicates[name], one.replicates[name], rtol=1e-9)
@@ -63,6 +63,8 @@ def test_points_and_diagnostics_are_those_of_the_log_in_memory() -> None:
         expected = estimator.contributions(logged, target, predicted).value
         assert points[estimator.name] == pytest.approx(expected, rel=1e-9)
     assert points[INCUMBENT] == pytest.approx(logged.reward.mean(), rel=1e-9)
+    # unclipped IPS is the widest and has the least bias
+    assert points[TUNED.name + LEAST_BIASED] == pytest.approx(points["IPS"], rel=1e-9)
     assert sums.chosen()["clipped IPS (SLOPE)"] == TUNED.chosen(logged, target, predicted)
     ours = sums.diagnostics("IPS").to_dict()
     theirs = diagnose(logged, target, contributions=IPS().contributions(logged, target)).to_dict()

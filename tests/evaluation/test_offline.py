@@ -263,3 +263,18 @@ def test_a_policy_is_not_called_better_than_one_whose_own_estimate_is_refused() 
     assert report["never"]["against"]["good"]["verdict"] == "worse"
     assert report["good"]["against"]["bad"]["verdict"] == "cannot tell"
     assert report["bad"]["against"]["good"]["verdict"] in {"cannot tell", "not identifiable"}
+
+
+def test_a_policy_that_decides_as_was_logged_gains_exactly_nothing() -> None:
+    """Rounding of its weights is no difference, and makes no interval."""
+    generator = np.random.default_rng(1)
+    action, rounded = generator.integers(0, 3, (900, 1)), float(np.float32(1 / 3))
+    targets = {"random": np.full((900, 1, 3), 1 / 3), "other": np.tile([0.3, 0.3, 0.4], (900, 1, 1))}
+    slots = LoggedSlots(
+        action, generator.random((900, 1)), np.full((900, 1), rounded), np.ones((900, 1), dtype=bool),
+        np.zeros((900, 1, 3)), targets, False,
+    )  # fmt: skip
+    report = evaluate_offline(slots, SETTINGS, 0)
+    assert report["random"]["difference"] == {"value": 0.0, "low": 0.0, "high": 0.0}
+    assert report["random"]["verdict"] == "cannot tell"
+    assert report["other"]["difference"]["low"] < report["other"]["difference"]["high"]
