@@ -16,7 +16,7 @@ if TYPE_CHECKING:  # settings are read before anything heavy is loaded
     from campaigns.guardrails import Guardrails
     from campaigns.logging_policy import LoggingPolicyModel
     from campaigns.objective import Objective
-    from envs.market import Market
+    from envs.world import World
     from propensity.response_model import ResponseModel
 
 
@@ -62,7 +62,7 @@ class Lesson:
         log: makes the logged customers.
         network: makes the propensity network that was fitted to them.
         logging_policy: makes the fitted policy of the log.
-        market: makes the market of that network; a one-shot log has none.
+        market: makes the world to learn in, the market of that network as a rule; a one-shot log has none.
         before: folder of the same agent's earlier training in another half's market, from which to go on.
         tensorboard: whether to write training curves for TensorBoard.
     """
@@ -77,6 +77,6 @@ class Lesson:
     log: Callable[[], LoggedCustomers]
     network: Callable[[], ResponseModel]
     logging_policy: Callable[[], LoggingPolicyModel]
-    market: Callable[[], Market]
+    market: Callable[[], World[Any]]
     before: Path | None = None
     tensorboard: bool = False

@@ -30,8 +30,8 @@ from propensity.model import PropensityModel
 from scripts.pipeline.agent_stage import agent_stage
 from scripts.pipeline.context import TRAIN, Study, load_model
 from scripts.pipeline.fit_stage import fitting_rows, incumbent_stage, network_stage, serving_guardrails
-from scripts.pipeline.judge_stage import truth
 from scripts.pipeline.pipeline import open_study
+from scripts.pipeline.worlds import truth
 
 CONF = Path(__file__).resolve().parents[1] / "conf"
 CUSTOMERS = 4000

@@ -34,7 +34,7 @@ from propensity.metrics import propensity_metrics
 from propensity.model import PropensityModel
 from scripts.pipeline.context import TRAIN, Study, load_logging_policy, load_model
 from scripts.pipeline.fit_stage import fitting_rows, incumbent_stage, judging_rows, network_stage
-from scripts.pipeline.judge_stage import truth
+from scripts.pipeline.worlds import truth
 
 CUSTOMERS = 4000
 EVERY = 7

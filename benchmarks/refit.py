@@ -22,7 +22,7 @@ from policies.policy import load_policy
 from scripts.pipeline.agent_stage import agent_stage
 from scripts.pipeline.context import TRAIN
 from scripts.pipeline.fit_stage import incumbent_stage, network_stage
-from scripts.pipeline.judge_stage import truth
+from scripts.pipeline.worlds import truth
 
 CUSTOMERS = 6000
 

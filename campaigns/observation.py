@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import torch
@@ -28,6 +28,10 @@ class Calendar:
     first_slot: int
     minute: Tensor
     weekday: Tensor
+
+    def to(self, device: torch.device | str) -> Calendar:
+        """The same clocks on another device."""
+        return replace(self, minute=self.minute.to(device), weekday=self.weekday.to(device))
 
     def at(self, zone: Tensor, slot: Tensor) -> tuple[Tensor, Tensor]:
         """Local minute and weekday of customers in `zone` [N] at `slot` [N]; each of shape [N]."""

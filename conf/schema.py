@@ -26,6 +26,7 @@ SOURCES = ("reference", "log", *PUBLIC_SETS)
 SPLITS = ("customer", "group", "time", "row")
 DEFAULT_PANEL = ("ppo", "linucb", "propensity_greedy")
 GATES = ("strict", "warn")
+MARKETS = ("learned", "reference")
 
 
 @dataclass

@@ -116,9 +116,7 @@ class Market:
             model=self.model.to(device),
             pool=self.pool.to(device),
             catalogue=self.catalogue.to(device),
-            calendar=replace(
-                self.calendar, minute=self.calendar.minute.to(device), weekday=self.calendar.weekday.to(device)
-            ),
+            calendar=self.calendar.to(device),
             start=None if self.start is None else self.start.to(device),
         )
 

@@ -97,10 +97,20 @@ class Truth:
         """M, uniforms a customer and slot."""
         return self.world.noise_columns
 
+    def to(self, device: torch.device | str) -> Truth:
+        """The same world on another device, where its episodes then live."""
+        return replace(
+            self,
+            world=self.world.to(device),
+            pool=self.pool.to(device),
+            catalogue=self.catalogue.to(device),
+            calendar=self.calendar.to(device),
+        )
+
     def begin(self, customers: Tensor, generator: torch.Generator) -> ObservedState:
         """An episode's start for the world's customers at `customers`."""
         slot = torch.full_like(customers, self.first_slot)
-        history = past.start(len(customers), self.catalogue)
+        history = past.start(len(customers), self.catalogue, customers.device)
         return self._state(self.world.initial_state().take(customers), history, slot, customers)
 
     def restore(self, stored: dict[str, Any]) -> ObservedState:

@@ -102,6 +102,10 @@ class World(Protocol[State]):
         """M, how many uniforms a step needs for each customer."""
         ...
 
+    def to(self, device: torch.device | str) -> World[State]:
+        """The same world on another device, where its episodes then live."""
+        ...
+
     def begin(self, customers: Tensor, generator: torch.Generator) -> State:
         """The state of an episode's start for the pool's customers at `customers` ([N], int64)."""
         ...

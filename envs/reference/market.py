@@ -24,7 +24,8 @@ and falls to 0.15 of itself at a purchase: what a push sells today is not bought
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -66,6 +67,10 @@ class TruthState:
     wear: Tensor
     demand: Tensor
     opted_out: Tensor
+
+    def to(self, device: torch.device | str) -> TruthState:
+        """The same state on another device."""
+        return TruthState(*(getattr(self, f.name).to(device) for f in fields(self)))
 
     def take(self, rows: Tensor) -> TruthState:
         """The state of the customers at `rows` [M], int64."""
@@ -135,6 +140,12 @@ class Law:
     origin: int
     origin_date: float
     slot_hours: int
+
+    def to(self, device: torch.device | str) -> Law:
+        """The same law on another device."""
+        mine = {f.name: getattr(self, f.name) for f in fields(self)}
+        moved: dict[str, Any] = {n: v.to(device) for n, v in mine.items() if isinstance(v, Tensor | Customers)}
+        return replace(self, **moved)
 
     def clocks(self, slot: Tensor) -> tuple[Tensor, Tensor]:
         """The customers' minute of the day and weekday at `slot` [N]; each of shape [N], int64."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import copy
 from functools import cached_property
 
 import pandas as pd
@@ -73,6 +74,14 @@ class ReferenceWorld:
         self.logger = make_logging_policy(variant, people.users, slot_hours, device)
         after = days * self.clock.slots_per_day + 1
         self.law = market.make_law(variant, people, self.clock, self.first_slot, self.warm_slots, after, device)
+
+    def to(self, device: torch.device | str) -> ReferenceWorld:
+        """The same world on another device, in the same state at its start; its logging policy stays where it is."""
+        moved = copy(self)
+        moved.law = self.law.to(device)
+        state, recent = self.warm
+        moved.warm = (state.to(device), recent.to(device))
+        return moved
 
     def initial_state(self) -> TruthState:
         """The customers' state on the first slot."""

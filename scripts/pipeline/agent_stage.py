@@ -14,9 +14,10 @@ from policies.incumbent import Incumbent
 from policies.rules import CapDaypartContent, Never, Random
 from review.selection import TO_ALL
 from scripts.pipeline.context import TRAIN, Study, agent_names, load_logging_policy, load_model
-from scripts.pipeline.fit_stage import serving_guardrails, world
+from scripts.pipeline.fit_stage import serving_guardrails
 from scripts.pipeline.progress import StageProgress
 from scripts.pipeline.stage import Stage, show
+from scripts.pipeline.worlds import training_world
 
 
 def trained_names(study: Study) -> list[str]:
@@ -55,7 +56,7 @@ def agent_stage(
             log=lambda: logged_customers(study, half),
             network=lambda: load_model(network.folder),
             logging_policy=lambda: load_logging_policy(incumbent.folder),
-            market=lambda: world(study, network, half, guardrails, pessimism=config.market.pessimism),
+            market=lambda: training_world(study, network, half, guardrails),
             before=None if before is None else before.folder,
             tensorboard=config.tracking.tensorboard,
         )
@@ -71,6 +72,7 @@ def agent_stage(
         "guardrails": asdict(guardrails),
         "objective": asdict(config.objective),
         "policy": asdict(config.policy),
+        "market": config.market.source if agent.market else None,
         "pessimism": config.market.pessimism if agent.market else None,
         "seed": config.seed,
         "device": study.device.type,

@@ -26,7 +26,7 @@ from campaigns.logs import CampaignLog, LogSettings, read_log
 from campaigns.objective import Objective
 from campaigns.replay import BINARY_OUTCOMES, DecisionRows, decision_rows
 from campaigns.text import TEXTS
-from conf.schema import GATES, SOURCES, SPLITS, RunConfig
+from conf.schema import GATES, MARKETS, SOURCES, SPLITS, RunConfig
 from policies.chooser import Chooser
 from policies.policy import MODES, Policy
 from propensity.fit_settings import check_kind
@@ -208,7 +208,7 @@ def check_config(config: RunConfig, policies: bool = True) -> None:
         "policy.mode": (config.policy.mode, MODES),
         "device": (config.device, ("auto", "cpu", "cuda")),
         "tracking.kind": (config.tracking.kind, ("local",)),
-        "market.source": (config.market.source, ("learned",)),
+        "market.source": (config.market.source, MARKETS),
         **{f"panel[{i}]": (name, AGENTS) for i, name in enumerate(agents)},
     }
     for setting, (value, allowed) in choices.items():
@@ -221,6 +221,11 @@ def check_config(config: RunConfig, policies: bool = True) -> None:
         raise CampaignError(
             f"data={source}: {FIT_ONLY[source]}, so no policy can be learned from it; purchase probabilities can: "
             f"scripts/fit.py data={source}."
+        )
+    if config.market.source == "reference" and config.data.source != "reference":
+        raise CampaignError(
+            f"market=reference, data={config.data.source}: only the reference market has a truth to learn in; use "
+            "market=learned, or data=reference."
         )
     if config.device == "cuda" and not torch.cuda.is_available():
         raise CampaignError("device=cuda: this machine has no usable GPU; use device=auto or cpu.")

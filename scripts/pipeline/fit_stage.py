@@ -18,7 +18,6 @@ from campaigns.logging_policy import fit_logging_policy
 from campaigns.replay import DecisionRows
 from campaigns.support import fit_support, narrowed
 from campaigns.trials import free_trials
-from envs.market import Market, make_market
 from evaluation.gate import market_gate
 from evaluation.gate_checks import OUTCOMES
 from evaluation.logged_answers import collect_answers
@@ -33,6 +32,7 @@ from propensity.model import PropensityModel
 from scripts.pipeline.context import JUDGE, TRAIN, Study, load_logging_policy, load_model, save_model
 from scripts.pipeline.progress import StageProgress
 from scripts.pipeline.stage import Stage, write_json
+from scripts.pipeline.worlds import world
 
 FREE = "free"
 """Where the incumbent stage keeps the logging policy of decisions that were free, which offline estimates need."""
@@ -192,19 +192,7 @@ def log_support_of(incumbent: Stage) -> LogSupport:
 
 
 def serving_guardrails(study: Study, incumbent: Stage) -> Guardrails:
-    """The configured guardrails, narrowed by what the log supports."""
+    """The configured guardrails, narrowed by what the log supports where agents learn from it."""
+    if study.config.market.source == "reference":
+        return study.config.guardrails
     return narrowed(study.config.guardrails, support_of(incumbent))
-
-
-def world(
-    study: Study, network: Stage, half: str, guardrails: Guardrails, slots: int | None = None, pessimism: float = 0.0
-) -> Market:
-    """The market of one half's network and customers, or of all; pessimistic where agents train in it."""
-    horizon = study.objective.slots(study.log.clock) if slots is None else slots
-    pool = study.population
-    if half != "all":
-        pool = pool.take(torch.from_numpy(study.halves[half]))
-    return make_market(
-        load_model(network.folder), pool, study.catalogue, study.log.clock, guardrails, study.grid.first_slot, horizon,
-        pessimism,
-    )  # fmt: skip

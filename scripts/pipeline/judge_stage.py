@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from agents.panel import PANEL, RULE
-from campaigns.guardrails import NO_GUARDRAILS, Guardrails
+from campaigns.guardrails import NO_GUARDRAILS
 from evaluation.intervals import mean_interval
 from evaluation.offline import check_slots, collect_slots, evaluate_offline, refused_entry
 from evaluation.offline_evidence import offline_evidence, twins_of
@@ -22,9 +22,10 @@ from policies.incumbent import Incumbent
 from policies.policy import Policy, load_policy
 from scripts.pipeline.agent_stage import plain_rules
 from scripts.pipeline.context import JUDGE, TRAIN, Study, load_logging_policy, load_model, settings_of
-from scripts.pipeline.fit_stage import FREE, log_support_of, serving_guardrails, world
+from scripts.pipeline.fit_stage import FREE, log_support_of, serving_guardrails
 from scripts.pipeline.progress import StageProgress
 from scripts.pipeline.stage import Stage, write_json
+from scripts.pipeline.worlds import truth, world
 
 INCUMBENT = "incumbent"
 TRUTH_CUSTOMERS = 2
@@ -97,20 +98,6 @@ def worlds_stage(
         "truth": config.data.variant if config.data.source == "reference" else None,
     }
     return study.runner.run(f"evaluation/{name}", settings, (train, judge, incumbent, *after), work)
-
-
-def truth(study: Study, guardrails: Guardrails, customers: int) -> Any:
-    """The reference truth with customers that no log has seen."""
-    from envs.reference.variants import find_variant
-    from envs.reference.world import ReferenceWorld
-    from envs.truth import make_truth
-
-    config, clock = study.config, study.log.clock
-    people = ReferenceWorld(
-        find_variant(config.data.variant), customers, 1_000_003 + config.seed, clock.slot_hours, clock.timezone,
-        days=study.objective.horizon_days,
-    )  # fmt: skip
-    return make_truth(people, study.user_encoder, study.content_encoder, study.objective, clock, guardrails)
 
 
 def offline_stage(study: Study, agents: dict[str, Stage], train: Stage, incumbent: Stage) -> Stage:

@@ -8,12 +8,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from agents.panel import BEST_RULE
 from campaigns.errors import CampaignError
+from envs.truth import Truth
+from policies.policy import load_policy
+from scripts.pipeline.agent_stage import agent_stage
 from scripts.pipeline.context import JUDGE, TRAIN, check_config
-from scripts.pipeline.fit_stage import incumbent_stage, network_stage
+from scripts.pipeline.fit_stage import incumbent_stage, network_stage, serving_guardrails
 from scripts.pipeline.judge_stage import INCUMBENT, load_rollouts, worlds_stage
 from scripts.pipeline.pipeline import open_study, run_pipeline
 from scripts.pipeline.table import print_values
+from scripts.pipeline.worlds import training_world
 from tests.campaigns.logs_on_disk import clean_tables
 from tests.scripts.settings import composed
 from tests.scripts.test_splits import one_shot
@@ -79,3 +84,22 @@ def test_a_log_with_one_decision_a_customer_has_no_judging_world_and_one_family(
 def test_a_family_that_is_none_is_refused_with_the_nearest() -> None:
     with pytest.raises(CampaignError, match=r"market.judge_kind=logstic: .*network.*Did you mean 'logistic'"):
         check_config(composed("market.judge_kind=logstic"))
+
+
+def test_where_agents_learn_in_the_truth_nothing_is_masked_for_want_of_a_log(judged_by_regression: Path) -> None:
+    folder = judged_by_regression.parent
+    rules = {}
+    for source in ("learned", "reference"):
+        study = open_study(composed(*TINY, f"cache_dir={folder}/cache", f"market={source}"), folder / source)
+        train, incumbent = network_stage(study, TRAIN), incumbent_stage(study)
+        guardrails = serving_guardrails(study, incumbent)
+        place = training_world(study, train, TRAIN, guardrails)
+        assert isinstance(place, Truth) == (source == "reference")
+        stage = agent_stage(study, BEST_RULE, train, incumbent)
+        rules[source] = load_policy(stage.folder / "policy")
+    assert rules["reference"].guardrails == study.config.guardrails != rules["learned"].guardrails
+
+
+def test_only_the_reference_market_has_a_truth_to_learn_in(tmp_path: Path) -> None:
+    with pytest.raises(CampaignError, match="market=reference, data=log: only the reference market has a truth"):
+        check_config(composed("data=log", f"data.path={tmp_path}", "market=reference"))
