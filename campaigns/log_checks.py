@@ -249,6 +249,9 @@ def clean_contents(contents: pd.DataFrame, quarantine: Quarantine, warnings: lis
     for column in [c for c in ("channel", "category") if c in contents.columns]:
         text = _plain(contents[column]).astype("string").str.strip()
         contents[column] = (text.str.lower() if column == "channel" else text).astype(object).where(text.notna(), None)
+    for column in [c for c in ("channel", "category", "text") if c in contents.columns]:
+        if _plain(contents[column]).astype("string").fillna("").str.strip().eq("").all():
+            warnings.append(f"contents.{column}: empty, no row has a value; not used.")
     features = [c for c in contents.columns if c not in ("content_id", "cost", "text", "channel", "category")]
     return _clean_features(contents, "contents", features, quarantine, warnings).reset_index(drop=True)
 
@@ -309,6 +312,8 @@ def _clean_features(
                 frame[column] = known.astype(str).reindex(series.index).astype(object).where(series.notna(), None)
         elif pd.api.types.is_float_dtype(series):
             frame[column] = _as_numbers(series, table, quarantine)
-        if len(frame) > 1 and frame[column].nunique() <= 1:
+        if frame[column].isna().all():
+            warnings.append(f"{table}.{column}: empty, no row has a value; not used.")
+        elif len(frame) > 1 and frame[column].nunique() <= 1:
             warnings.append(f"{table}.{column}: constant, tells nothing.")
     return frame

@@ -164,7 +164,7 @@ def _make_log(
         if settings.holds == "implied":
             decisions = add_organic_holds(decisions, events, users, clock)
         decisions, events = attribute_events(decisions, events, clock, settings.attribution_hours, warnings)
-    decisions = _with_value(decisions, margin_rate, warnings)
+    decisions = _with_value(_without_empty(decisions, warnings), margin_rate, warnings)
     _note_oddities(users, decisions, settings, warnings)
     report = {
         "rows": {name: int(size) for name, size in quarantine.sizes.items()},
@@ -204,6 +204,13 @@ def write_log(tables: CampaignLog | Mapping[str, pd.DataFrame], folder: str | Pa
     return target
 
 
+def _without_empty(decisions: pd.DataFrame, warnings: list[str]) -> pd.DataFrame:
+    """Without outcomes of which no row has a value: of them nothing can be learned or tested."""
+    empty = [name for name in (*FLAGS, *AMOUNTS) if name in decisions.columns and decisions[name].isna().all()]
+    warnings.extend(f"decisions.{name}: empty, no row has a value; taken as not logged." for name in empty)
+    return decisions.drop(columns=empty)
+
+
 def _with_value(decisions: pd.DataFrame, margin_rate: float, warnings: list[str]) -> pd.DataFrame:
     if "value" not in decisions.columns and "revenue" in decisions.columns:
         decisions["value"] = decisions["revenue"] * margin_rate
@@ -234,9 +241,7 @@ def _note_oddities(users: pd.DataFrame, decisions: pd.DataFrame, settings: LogSe
     if len(users) == 1:
         warnings.append("users: only one customer; nothing can be said about others.")
     _note_holds(users, decisions, settings, warnings)
-    for flag in [f for f in FLAGS if f in decisions.columns]:
-        if not (decisions[flag] == 1).any():
-            warnings.append(f"decisions.{flag}: never happened; its model can only say the rate is near 0.")
+    _note_single_outcomes(decisions, warnings)
     late = late_snapshots(users, decisions)
     if late:
         warnings.append(
@@ -246,6 +251,19 @@ def _note_oddities(users: pd.DataFrame, decisions: pd.DataFrame, settings: LogSe
     if decisions["action_prob"].isna().any():
         share = float(decisions["action_prob"].isna().mean())
         warnings.append(f"decisions.action_prob: unknown for {share:.0%} of rows; the logging policy is fitted there.")
+
+
+def _note_single_outcomes(decisions: pd.DataFrame, warnings: list[str]) -> None:
+    """Outcomes with one answer alone, where they could have happened: no model can tell who is likelier."""
+    could = {"opened": decisions["content_id"].notna()}
+    if "opened" in decisions.columns:
+        could["clicked"] = decisions["opened"] == 1
+    for flag in [f for f in FLAGS if f in decisions.columns]:
+        known = decisions.loc[could[flag] if flag in could else slice(None), flag].dropna()
+        if not (decisions[flag] == 1).any():
+            warnings.append(f"decisions.{flag}: never happened; its model can only say the rate is near 0.")
+        elif len(known) > 1 and (known == 1).all():
+            warnings.append(f"decisions.{flag}: happened whenever it could; its model can only say the rate is near 1.")
 
 
 def late_snapshots(users: pd.DataFrame, decisions: pd.DataFrame) -> int | None:

@@ -111,6 +111,7 @@ def adversarial_auc(
     decision = grid.decision[customer, column]
     outcomes = [values[customer, column] for values in grid.outcomes.values()]
     features = np.column_stack([people, decision, decision > HOLD, *outcomes]).astype(np.float32)
+    features = np.nan_to_num(features, nan=-1.0)  # trees refuse a column of which no row of a fold has a value
     trees = HistGradientBoostingClassifier(max_iter=40, max_leaf_nodes=15, early_stopping=False, random_state=seed)
     chance = cross_val_predict(
         trees, features, is_late, groups=customer, cv=GroupKFold(3), method="predict_proba"

@@ -37,7 +37,8 @@ class MarketGate:
     """All checks and what follows from them.
 
     Attributes:
-        verdict: `pass`, `warn` (a total or an effect is undecided, or a check that does not decide fails) or `fail`.
+        verdict: `pass`, `warn` (a total or an effect is undecided, nothing ever happened, or a check that does not
+            decide fails) or `fail`.
         margin: relative equivalence margin of totals.
         checks: in the order in which they are made.
         note: the verdict in words.
@@ -172,6 +173,8 @@ def judge(checks: list[GateCheck], margin: float, season: Season | None = None) 
     others = sum(check.passed is None for check in checks) - len(undecided)
     rest = f" Of the finer checks {others} cannot be told from a log of this size." if others else ""
     warning = season.warning if season is not None else ""
+    if not any(check.name in OUTCOMES for check in checks):
+        return "warn", "No outcome ever happened in this log: nothing but sends could be compared, and no effect seen."
     if minor or undecided or warning:
         parts = [
             "The market gives back the log's totals"

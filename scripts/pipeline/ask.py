@@ -21,6 +21,7 @@ from campaigns.log_reader import read_table
 from campaigns.objective import Objective
 from propensity.model import PropensityModel
 from propensity.prediction import predict_cold
+from review.families import WITH_ARTICLE
 from scripts.pipeline.context import JUDGE, TRAIN, load_model
 
 MARKER = "inputs.json"
@@ -65,7 +66,8 @@ def predict_table(run: str, users: pd.DataFrame, content: str | None, time: str 
         effect = found.effect[:, place].numpy() if inputs["holds"] else None
         frames.append(_rows(users, catalogue.ids[index], found.sent[:, place].numpy(), effect))
     frame = pd.concat(frames, ignore_index=True).sort_values("_row", kind="stable", ignore_index=True)
-    return frame.drop(columns="_row"), _caveat(inputs, clock, slot, found.held.shape[1])
+    kinds = [model.kind for model in models]
+    return frame.drop(columns="_row"), _caveat(inputs, clock, slot, found.held.shape[1], kinds)
 
 
 def _read_inputs(folder: Path) -> dict[str, Any]:
@@ -130,13 +132,14 @@ def _rows(users: pd.DataFrame, content: object, chance: np.ndarray, effect: np.n
     )
 
 
-def _caveat(inputs: Mapping[str, Any], clock: SlotClock, slot: int, members: int) -> str:
+def _caveat(inputs: Mapping[str, Any], clock: SlotClock, slot: int, members: int, kinds: list[str]) -> str:
     """What the figures are, and what they are not."""
+    families = " and ".join(WITH_ARTICLE[kind] for kind in dict.fromkeys(kinds))
     begin = clock.times([slot])[0]
     said = [
         f"Probability of a purchase from the slot of {clock.slot_hours} h that begins at {begin:%Y-%m-%d %H:%M} "
         f"({clock.timezone}), of customers without a history. low and high are the least and the most of "
-        f"{members} ensemble members: a range, with no coverage claimed."
+        f"{members} ensemble members of {families}: a range, with no coverage claimed."
     ]
     if not inputs["sends"]:
         said.append("Nothing was ever sent in the run's log: what a send does is not known.")

@@ -11,7 +11,11 @@ import pandas as pd
 from rich.console import Console
 from rich.table import Table
 
+from review.families import NAMES
 from review.selection import select_policies
+
+WARNINGS_SHOWN = 8
+"""Warnings of the log that are printed; the others stand in its report."""
 
 
 def print_summary(summary: dict[str, Any], run_folder: Path) -> None:
@@ -76,11 +80,15 @@ def _worth(policy: Mapping[str, Any], sequential: bool) -> float | None:
 
 
 def print_fit(run_folder: Path, gate: dict[str, Any] | None) -> None:
-    """Prints how good the network of the training half is on the other half's customers, and the gate's verdict."""
-    metrics = json.loads((run_folder / "propensity" / "metrics.json").read_text(encoding="utf-8"))
+    """Prints how good the model of the training half is on the other half's customers, the gate, and what to mind."""
+    metrics, families, data = (
+        json.loads((run_folder / name).read_text(encoding="utf-8"))
+        for name in ("propensity/metrics.json", "propensity/families.json", "data/report.json")
+    )
     console = console_of()
     unseen = "later slots" if metrics.get("split") == "time" else "customers"
-    table = Table(title=f"The network, on {unseen} that it has not seen", title_justify="left")
+    family = NAMES[families["market"]]
+    table = Table(title=f"Propensity by {family}, on {unseen} that it has not seen", title_justify="left")
     table.add_column("outcome")
     figures = {"base_rate": 4, "auc": 3, "log_loss": 4, "log_loss_constant": 4, "calibration_slope": 2, "ece": 4}
     for name in figures:
@@ -91,7 +99,19 @@ def print_fit(run_folder: Path, gate: dict[str, Any] | None) -> None:
     console.print(table)
     if gate is not None:
         console.print(f"Market gate: {gate['verdict']}. {gate['note']}")
-    console.print(f"Networks: {run_folder / 'propensity'}", soft_wrap=True)
+    print_warnings(console, data["warnings"])
+    console.print(f"Models: {run_folder / 'propensity'}", soft_wrap=True)
+
+
+def print_warnings(console: Console, warnings: list[str]) -> None:
+    """Prints what reading the log found doubtful: a run without a report shows it nowhere else."""
+    if not warnings:
+        return
+    console.print("What to mind in this log:")
+    for text in warnings[:WARNINGS_SHOWN]:
+        console.print(f"- {text}", markup=False, highlight=False)
+    if len(warnings) > WARNINGS_SHOWN:
+        console.print(f"- and {len(warnings) - WARNINGS_SHOWN} more, in data/report.json")
 
 
 def print_predictions(frame: pd.DataFrame, caveat: str, rows: int = 20) -> None:

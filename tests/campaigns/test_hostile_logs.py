@@ -17,6 +17,7 @@ from campaigns.grid import make_grid
 from campaigns.history import ABSENT, HOLD
 from campaigns.logs import LogSettings, make_log
 from campaigns.objective import Objective
+from campaigns.stability import stability_check
 from tests.campaigns.logs_on_disk import Tables, clean_tables, faults, read_tolerantly
 
 
@@ -363,3 +364,33 @@ def test_any_garbage_in_any_column_is_read_or_refused_by_name(place: tuple[str, 
     assert np.isfinite(encoder.encode(log.users)).all()
     catalogue = make_catalogue(log.contents, fit_encoder(log.contents, "contents"), Objective())
     make_population(log.users, encoder, catalogue.channels, "UTC", 0.0)
+
+
+def test_an_outcome_with_one_answer_alone_is_named() -> None:
+    tables = clean_tables()
+    decisions = tables["decisions"]
+    sent = decisions["content_id"].notna()
+    always = {**tables, "decisions": decisions.assign(opened=sent.astype(float), clicked=0.0)}
+    assert warned(always, "decisions.opened: happened whenever it could; its model can only say the rate is near 1.")
+    assert warned(always, "decisions.clicked: never happened")
+    assert not warned(tables, "happened whenever it could")
+
+
+def test_an_outcome_without_any_value_counts_as_not_logged() -> None:
+    tables = clean_tables()
+    unknown = {**tables, "decisions": tables["decisions"].assign(unsubscribed=np.nan)}
+    assert warned(unknown, "decisions.unsubscribed: empty, no row has a value; taken as not logged.")
+    log = read_tolerantly(unknown)
+    assert "unsubscribed" not in log.decisions.columns
+    # Trees refuse a column without values: it would end the audit of a log of which this is true.
+    assert stability_check(log, make_grid(log))["adversarial"] is not None
+
+
+def test_a_column_without_any_value_is_called_empty_and_not_constant() -> None:
+    tables = clean_tables()
+    tables["users"] = tables["users"].assign(age=np.nan)
+    tables["contents"] = tables["contents"].assign(category=None, text=" ")
+    assert warned(tables, "users.age: empty, no row has a value; not used.")
+    assert warned(tables, "contents.category: empty, no row has a value; not used.")
+    assert warned(tables, "contents.text: empty, no row has a value; not used.")
+    assert not warned(tables, "users.age: constant")

@@ -11,7 +11,8 @@ import pytest
 from campaigns.grid import DecisionGrid
 from campaigns.history import ABSENT
 from envs.market import Market
-from evaluation.gate import MarketGate, check_totals, market_gate
+from evaluation.gate import MarketGate, check_totals, judge, market_gate
+from evaluation.gate_checks import GateCheck
 from evaluation.market_log import MarketLog, write_market_log
 from tests.envs.hand_made import Law, hand_made_market
 from tests.envs.market_logs import Tilted, write_grid
@@ -100,6 +101,16 @@ def test_a_log_too_small_to_tell_is_said_to_be_so() -> None:
     assert gate.verdict == "warn"
     assert any(check.passed is None for check in gate.checks)
     assert "too uncertain to tell" in gate.note
+
+
+def test_a_log_in_which_nothing_happened_does_not_pass() -> None:
+    sends = GateCheck("sends", 5.0, 5.0, 1.0, 0.98, 1.02, True)
+    opens = replace(sends, name="opens")
+    assert judge([sends, opens], 0.1)[0] == "pass"
+    verdict, note = judge([sends], 0.1)
+    assert verdict == "warn"
+    assert "No outcome ever happened" in note
+    assert judge([replace(sends, passed=False)], 0.1)[0] == "fail"
 
 
 def test_intervals_of_the_ratio_hold_one_for_the_logs_own_market() -> None:
