@@ -1,11 +1,13 @@
 """PPO whose rollouts never leave the device: sb3-contrib's MaskablePPO with its own collection and storage.
 
-SB3's `train`, logger, callbacks, `save` and `load` stay as they are (Schulman et al. 2017; Huang and Ontanon 2022
-for the masks). Rewards are conditional expectations under the law that the draws use.
+Rollout, advantages and update are three steps (`collect_rollouts`, `TensorRolloutBuffer.finish`, `train`); SB3's
+logger, callbacks, schedules, `save` and `load` stay as they are. Rewards are conditional expectations under the law
+that the draws use.
 """
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -15,13 +17,16 @@ import torch
 from safetensors.torch import load_file, save_file
 from sb3_contrib import MaskablePPO
 from stable_baselines3.common.logger import Logger
+from stable_baselines3.common.utils import explained_variance
 from torch import Tensor
 
 from agents.ppo_settings import PPOSettings
+from agents.ppo_update import BatchFigures, LossWeights, add_gradients
 from agents.rollout_buffer import TensorRolloutBuffer
-from agents.tower_policy import TowerPolicy
+from agents.tower_policy import MASKED, TowerPolicy, moment_width, moments
 from agents.vec_env import MarketVecEnv
 from campaigns.features import CANDIDATE_FEATURES, STATE_FEATURES
+from campaigns.history import HOLD
 from campaigns.objective import Objective
 from envs.episodes import Episodes
 from envs.world import World
@@ -39,7 +44,7 @@ class DevicePPO(MaskablePPO):
     """MaskablePPO over an `Episodes` batch; see the module."""
 
     policy: TowerPolicy
-    rollout_buffer: TensorRolloutBuffer  # type: ignore[assignment] # it offers what SB3's `train` reads
+    rollout_buffer: TensorRolloutBuffer  # type: ignore[assignment] # nothing of SB3's reads it
 
     def __init__(self, env: MarketVecEnv, settings: PPOSettings, seed: int, **kwargs: Any) -> None:
         self.settings = settings
@@ -80,12 +85,13 @@ class DevicePPO(MaskablePPO):
         """As SB3, but the rollout buffer is a tensor buffer."""
         self.rollout_buffer_class = _NoBuffer  # type: ignore[assignment]
         super()._setup_model()
-        episodes = self.episodes
+        spec = self.policy.spec
         self.rollout_buffer = TensorRolloutBuffer(
             self.n_steps,
-            episodes.rows,
-            int(self.observation_space.shape[0]),  # type: ignore[index]
-            1 + len(episodes.market.catalogue),
+            self.episodes.rows,
+            moment_width(spec),
+            len(self.episodes.market.catalogue),
+            spec.candidates,
             self.device,
             int(self.seed or 0),
         )
@@ -109,26 +115,25 @@ class DevicePPO(MaskablePPO):
         """Fills the buffer on the device. Returns False where a callback asked to stop."""
         episodes, buffer = self.episodes, rollout_buffer
         callback.on_rollout_start()
-        vectors = episodes.vector(episodes.seen, episodes.remaining)
+        buffer.clear()
         for slot in range(n_rollout_steps):
-            masks = episodes.masks()
-            log_probs = self.policy.log_probabilities(vectors, masks)
-            uniform = torch.rand(len(vectors), generator=episodes.generator, device=self.device)
-            actions = sample(log_probs.exp(), uniform)
-            values = self.policy.predict_values(vectors).squeeze(1)
-            buffer.observations[slot] = vectors
-            buffer.masks[slot] = masks
-            buffer.actions[slot] = actions
-            buffer.values_[slot] = values
-            buffer.log_probs[slot] = log_probs.gather(1, actions.unsqueeze(1)).squeeze(1)
-            vectors, transition = episodes.step(actions)
+            buffer.moments[slot] = self._moments()
+            buffer.values_[slot] = self.policy.critic(buffer.moments[slot]).squeeze(1)
+            self._decide(buffer, slot)
+            transition = episodes.advance(buffer.actions[slot])
             buffer.rewards[slot] = transition.reward
             buffer.done[slot] = transition.done
-            buffer.following[slot] = self._value_after(transition.final, transition.done, transition.terminated)
+            if len(transition.ended):
+                last = self.policy.predict_values(transition.final).squeeze(1)
+                terminated = transition.terminated[transition.ended]
+                buffer.following[slot, transition.ended] = torch.where(terminated, 0.0, last)
             self.num_timesteps += episodes.rows
             callback.update_locals(locals())
             if not callback.on_step():
                 return False
+        now = self.policy.critic(self._moments()).squeeze(1)
+        after = torch.cat([buffer.values_[1:], now.unsqueeze(0)])
+        torch.where(buffer.done, buffer.following, after, out=buffer.following)
         if not self.reward_scale:
             self.reward_scale = _reward_scale(buffer.rewards, self.gamma, episodes.horizon)
         self.logger.record("rollout/value_per_horizon", float(buffer.rewards.mean()) * episodes.horizon)
@@ -138,9 +143,71 @@ class DevicePPO(MaskablePPO):
         callback.on_rollout_end()
         return True
 
-    def _value_after(self, final: Tensor, done: Tensor, terminated: Tensor) -> Tensor:
-        value = self.policy.predict_values(final).squeeze(1)
-        return torch.where(terminated, 0.0, value)
+    def _moments(self) -> Tensor:
+        """What the critic sees now; see `tower_policy.moments`."""
+        seen, remaining = self.episodes.seen, self.episodes.remaining
+        return moments(seen.population.features, seen.state, remaining.unsqueeze(1), seen.candidates)
+
+    def _decide(self, buffer: TensorRolloutBuffer, slot: int) -> None:
+        """Decisions of all rows, with what the update needs to know of them. Where hold is forced, nobody is asked."""
+        seen, masks = self.episodes.seen, self.episodes.masks()
+        uniform = torch.rand(len(masks), generator=self.episodes.generator, device=self.device)
+        free = _free_rows(masks)
+        candidates = buffer.add_candidates(slot, free, seen.candidates)
+        people, state = seen.population.features.index_select(0, free), seen.state.index_select(0, free)
+        allowed = masks.index_select(0, free)
+        logits = self.policy.actor(people, state, self.policy.contents, candidates)
+        log_probs = logits.masked_fill_(~allowed, MASKED).log_softmax(dim=1)
+        actions = sample(log_probs.exp(), uniform.index_select(0, free))
+        buffer.masks[slot] = masks
+        buffer.actions[slot] = HOLD
+        buffer.log_probs[slot] = 0.0
+        buffer.actions[slot, free] = actions
+        buffer.log_probs[slot, free] = log_probs.gather(1, actions.unsqueeze(1)).squeeze(1)
+
+    def train(self) -> None:
+        """One pass of SB3's `train` over the rollout, with the gradients of `ppo_update`."""
+        self._update_learning_rate(self.policy.optimizer)
+        clip_range = float(self.clip_range(self._current_progress_remaining))  # type: ignore[operator]
+        weights = LossWeights(clip_range, self.ent_coef, self.vf_coef)
+        parameters, optimizer = list(self.policy.parameters()), self.policy.optimizer
+        for parameter in parameters:
+            parameter.grad = torch.zeros_like(parameter)
+        epochs: list[list[BatchFigures]] = []
+        for _ in range(self.n_epochs):
+            epochs.append([])
+            for rows in self.rollout_buffer.minibatches(self.settings.batch_size):
+                optimizer.zero_grad(set_to_none=False)
+                epochs[-1].append(add_gradients(self.policy, self.rollout_buffer, rows, weights))
+                torch.nn.utils.clip_grad_norm_(parameters, self.max_grad_norm)
+                optimizer.step()
+            self._n_updates += 1
+        self._log_update(epochs, weights)
+
+    def _log_update(self, epochs: list[list[BatchFigures]], weights: LossWeights) -> None:
+        """Under the names that SB3 gives them; the KL divergence is the last epoch's."""
+
+        def mean(name: str) -> float:
+            batches = epochs[-1] if name == "kl" else itertools.chain(*epochs)
+            return float(torch.stack([getattr(batch, name) for batch in batches]).mean())
+
+        buffer, record = self.rollout_buffer, self.logger.record
+        record("train/entropy_loss", -mean("entropy"))
+        record("train/policy_gradient_loss", mean("policy_loss"))
+        record("train/value_loss", mean("value_loss"))
+        record("train/approx_kl", mean("kl"))
+        record("train/clip_fraction", mean("clipped"))
+        record("train/loss", float(epochs[-1][-1].loss(weights)))
+        record("train/explained_variance", explained_variance(buffer.values.flatten(), buffer.returns.flatten()))
+        record("train/n_updates", self._n_updates, exclude="tensorboard")
+        record("train/clip_range", weights.clip_range)
+
+
+def _free_rows(masks: Tensor) -> Tensor:
+    """Rows that may do something else than hold. Shape [P], int64; all rows on a GPU, which would have to wait."""
+    if masks.device.type != "cpu":
+        return torch.arange(len(masks), device=masks.device)
+    return torch.nonzero(masks[:, 1:].any(dim=1)).squeeze(1)
 
 
 class _NoBuffer:

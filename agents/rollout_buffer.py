@@ -3,51 +3,71 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
 
-class RolloutSamples(NamedTuple):
-    """One minibatch of B decisions, with the names that SB3's `train` reads."""
-
-    observations: Tensor
-    actions: Tensor
-    old_values: Tensor
-    old_log_prob: Tensor
-    advantages: Tensor
-    returns: Tensor
-    action_masks: Tensor
-
-
 class TensorRolloutBuffer:
     """T slots of N rows.
+
+    Most decisions are none: quiet hours and caps leave only the hold. Candidates are kept of the others alone, one
+    after the other in the order in which they were added.
 
     Args:
         slots: T.
         rows: N.
-        width: F, of an observation vector.
-        decisions: 1 + K.
-        device: where it lives. Memory: T x N x (F + 1 + K + 7) numbers.
+        width: F, of a moment; see `tower_policy.moments`.
+        contents: K.
+        candidate_width: Fc.
+        device: where it lives. Memory: T x N x (F + 1 + K + 9) numbers, and up to T x N x K x Fc of candidates.
         seed: of the minibatches' order.
     """
 
     def __init__(
-        self, slots: int, rows: int, width: int, decisions: int, device: torch.device | str, seed: int
+        self,
+        slots: int,
+        rows: int,
+        width: int,
+        contents: int,
+        candidate_width: int,
+        device: torch.device | str,
+        seed: int,
     ) -> None:
         def table(*shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
             return torch.zeros((slots, rows, *shape), dtype=dtype, device=device)
 
-        self.observations = table(width)
-        self.masks = table(decisions, dtype=torch.bool)
+        self.moments = table(width)
+        self.masks = table(1 + contents, dtype=torch.bool)
         self.actions = table(dtype=torch.int64)
         self.rewards, self.values_, self.log_probs = table(), table(), table()
         self.advantages, self.returns_ = table(), table()
         self.following = table()
         self.done = table(dtype=torch.bool)
+        self.place = table(dtype=torch.int64)
+        self.candidates = torch.empty((slots * rows, contents, candidate_width), device=device)
+        self.choices = 0
         self.generator = torch.Generator(device=device).manual_seed(seed)
+
+    def clear(self) -> None:
+        """Forgets the candidates of the last rollout."""
+        self.choices = 0
+        self.place.fill_(-1)
+
+    def add_candidates(self, slot: int, rows: Tensor, candidates: Tensor) -> Tensor:
+        """Keeps the candidates of the slot's rows that had a choice, and returns them, shape [P, K, Fc].
+
+        Args:
+            slot: 0..T-1.
+            rows: Shape [P], int64.
+            candidates: of all rows. Shape [N, K, Fc].
+        """
+        first, last = self.choices, self.choices + len(rows)
+        kept = torch.index_select(candidates, 0, rows, out=self.candidates[first:last])
+        self.place[slot, rows] = torch.arange(first, last, device=rows.device)
+        self.choices = last
+        return kept
 
     @property
     def values(self) -> np.ndarray:
@@ -74,12 +94,7 @@ class TensorRolloutBuffer:
             self.advantages[slot] = advantage
         torch.add(self.advantages, self.values_, out=self.returns_)
 
-    def get(self, batch_size: int | None) -> Iterator[RolloutSamples]:
-        """Shuffled minibatches of `batch_size` decisions (all at once for None)."""
+    def minibatches(self, batch_size: int) -> Iterator[Tensor]:
+        """Every decision once, shuffled: their numbers slot x N + row, `batch_size` at a time. Shape [B], int64."""
         total = self.actions.numel()
-        order = torch.randperm(total, generator=self.generator, device=self.actions.device)
-        observations, masks = self.observations.flatten(0, 1), self.masks.flatten(0, 1)
-        columns = [t.flatten() for t in (self.actions, self.values_, self.log_probs, self.advantages, self.returns_)]
-        for rows in order.split(batch_size or total):
-            actions, values, log_probs, advantages, returns = (column[rows] for column in columns)
-            yield RolloutSamples(observations[rows], actions, values, log_probs, advantages, returns, masks[rows])
+        yield from torch.randperm(total, generator=self.generator, device=self.actions.device).split(batch_size)

@@ -13,6 +13,30 @@ from torch import Tensor, nn
 
 from policies.actor import Actor, ActorSpec
 
+MASKED = -1e9
+"""Logit of what is masked: so low that its probability is 0."""
+
+
+def moment_width(spec: ActorSpec) -> int:
+    """Numbers of a moment; see `moments`."""
+    return spec.customers + spec.state + 1 + 3 * spec.candidates
+
+
+def moments(customers: Tensor, state: Tensor, remaining: Tensor, candidates: Tensor) -> Tensor:
+    """What the critic sees of N customers; what the actor sees but for candidates stands first.
+
+    Args:
+        customers: Shape [N, Fu].
+        state: Shape [N, Fs].
+        remaining: share of the horizon left. Shape [N, 1].
+        candidates: Shape [N, K, Fc].
+    Returns:
+        Customer, state, share left, and candidate features' mean, maximum and minimum over the contents. Shape
+        [N, Fu + Fs + 1 + 3 Fc].
+    """
+    pooled = [candidates.mean(1), candidates.amax(1), candidates.amin(1)]
+    return torch.cat([customers, state, remaining, *pooled], dim=1)
+
 
 class TowerPolicy(MaskableActorCriticPolicy):
     """Two-tower actor with a separate critic that alone sees how much of the horizon is left.
@@ -26,6 +50,8 @@ class TowerPolicy(MaskableActorCriticPolicy):
         contents: encoded contents as nested lists, shape [K, Fx].
         critic_width: hidden width of the critic.
     """
+
+    contents: Tensor
 
     def __init__(
         self,
@@ -45,9 +71,8 @@ class TowerPolicy(MaskableActorCriticPolicy):
     def _build(self, lr_schedule: Any) -> None:
         spec, width = self.spec, self.critic_width
         self.actor = Actor(spec)
-        pooled = 3 * spec.candidates
         self.critic = nn.Sequential(
-            nn.Linear(spec.customers + spec.state + 1 + pooled, width),
+            nn.Linear(moment_width(spec), width),
             nn.Tanh(),
             nn.Linear(width, width),
             nn.Tanh(),
@@ -56,7 +81,7 @@ class TowerPolicy(MaskableActorCriticPolicy):
         contents = torch.tensor(self.content_rows, dtype=torch.float32).view(-1, spec.contents)
         self.register_buffer("contents", contents)
         parameters = [*self.actor.parameters(), *self.critic.parameters()]
-        self.optimizer = torch.optim.Adam(parameters, lr=lr_schedule(1), eps=1e-5)
+        self.optimizer = torch.optim.Adam(parameters, lr=lr_schedule(1), eps=1e-5, fused=True)
 
     def _get_constructor_parameters(self) -> dict[str, Any]:
         return super()._get_constructor_parameters() | {
@@ -70,7 +95,7 @@ class TowerPolicy(MaskableActorCriticPolicy):
         customers, state, remaining, candidates = vectors.split(
             [spec.customers, spec.state, 1, vectors.shape[1] - spec.customers - spec.state - 1], dim=1
         )
-        return customers, state, remaining, candidates.view(len(vectors), -1, spec.candidates)
+        return customers, state, remaining, candidates.view(len(vectors), len(self.contents), spec.candidates)
 
     def log_probabilities(self, vectors: Tensor, masks: Any) -> Tensor:
         """Log-probabilities of all decisions, so low where masked that the probability is 0. Shape [B, 1 + K]."""
@@ -78,15 +103,13 @@ class TowerPolicy(MaskableActorCriticPolicy):
         logits = self.actor(customers, state, self.contents, candidates)
         if masks is not None:
             allowed = torch.as_tensor(masks, dtype=torch.bool, device=logits.device).view_as(logits)
-            logits = logits.masked_fill(~allowed, -1e9)
+            logits = logits.masked_fill(~allowed, MASKED)
         log_probs: Tensor = logits.log_softmax(dim=1)
         return log_probs
 
     def predict_values(self, obs: Tensor) -> Tensor:  # type: ignore[override] # observations are never dicts here
         """Value of each observation vector. Shape [B, 1]."""
-        customers, state, remaining, candidates = self._split(obs)
-        pooled = torch.cat([candidates.mean(1), candidates.amax(1), candidates.amin(1)], dim=1)
-        value: Tensor = self.critic(torch.cat([customers, state, remaining, pooled], dim=1))
+        value: Tensor = self.critic(moments(*self._split(obs)))
         return value
 
     def forward(

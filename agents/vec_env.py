@@ -48,11 +48,9 @@ class MarketVecEnv(VecEnv):
         vectors, transition = self.episodes.step(actions)
         done = transition.done.cpu().numpy()
         infos: list[dict[str, Any]] = [{} for _ in range(self.num_envs)]
-        for row in np.flatnonzero(done):
-            infos[row] = {
-                "terminal_observation": transition.final[row].cpu().numpy(),
-                "TimeLimit.truncated": not bool(transition.terminated[row]),
-            }
+        terminated = transition.terminated.cpu().numpy()
+        for row, vector in zip(transition.ended.tolist(), transition.final.cpu().numpy(), strict=True):
+            infos[row] = {"terminal_observation": vector, "TimeLimit.truncated": not bool(terminated[row])}
         return vectors.cpu().numpy(), transition.reward.cpu().numpy(), done, infos
 
     def env_method(self, method_name: str, *method_args: Any, indices: Any = None, **method_kwargs: Any) -> list[Any]:

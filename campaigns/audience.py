@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -18,7 +17,7 @@ from campaigns.errors import CampaignError
 from campaigns.flags import read_consent
 from campaigns.ids import id_keys
 from campaigns.objective import Objective
-from campaigns.rowwise import where_rows
+from campaigns.rowwise import overwrite_rows
 
 
 @dataclass(frozen=True)
@@ -97,11 +96,9 @@ class Population:
             group=None if self.group is None else self.group[rows],
         )
 
-    def where(self, mask: Tensor, other: Population) -> Population:
-        """`other` where `mask` [N] is true, else these, in the same zones; households are not told apart any more."""
-        names = ("features", "zone", "consent", "holdout")
-        chosen: dict[str, Any] = {name: where_rows(mask, getattr(other, name), getattr(self, name)) for name in names}
-        return replace(self, group=None, **chosen)
+    def overwrite(self, rows: Tensor, others: Population) -> None:
+        """Puts `others`, of the same zones, into `rows`; see `campaigns.rowwise`."""
+        overwrite_rows(self, rows, others, ("features", "zone", "consent", "holdout", "group"))
 
     def without_holdout(self) -> Population:
         """The same customers with nobody held out: what values are computed on."""

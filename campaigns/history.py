@@ -15,7 +15,7 @@ from torch import Tensor
 
 from campaigns.audience import Catalogue
 from campaigns.clock import DAYPARTS
-from campaigns.rowwise import where_rows
+from campaigns.rowwise import overwrite_rows
 
 ABSENT = -1
 """A slot in which no decision was taken for the customer."""
@@ -70,9 +70,9 @@ class History:
         """The histories at `rows` (int64 or bool mask), in that order."""
         return History(*(getattr(self, f.name)[rows] for f in fields(self)))
 
-    def where(self, mask: Tensor, other: History) -> History:
-        """`other` where `mask` [N] is true, else this one; rows of the two correspond."""
-        return History(*(where_rows(mask, getattr(other, f.name), getattr(self, f.name)) for f in fields(self)))
+    def overwrite(self, rows: Tensor, others: History) -> None:
+        """Puts `others` into `rows`; see `campaigns.rowwise`."""
+        overwrite_rows(self, rows, others, self.tensors())
 
     def to(self, device: torch.device | str) -> History:
         """The same histories on another device."""

@@ -1,16 +1,21 @@
-"""Choosing between two tables of customers row by row."""
+"""Tables of customers in which some rows are given to others."""
 
 from __future__ import annotations
 
-import torch
+from collections.abc import Iterable
+
 from torch import Tensor
 
 
-def where_rows(mask: Tensor, theirs: Tensor, mine: Tensor) -> Tensor:
-    """`theirs` in the rows where `mask` is true, `mine` in the others.
+def overwrite_rows(mine: object, rows: Tensor, theirs: object, names: Iterable[str]) -> None:
+    """Writes `theirs` into `rows` of `mine`, in place: only for who holds the only reference to these tensors.
 
     Args:
-        mask: Shape [N], bool.
-        theirs, mine: Shape [N, ...], alike.
+        mine: has tensors of N rows under `names`; what it has not (None) is left out.
+        rows: distinct. Shape [E], int64.
+        theirs: has tensors of E rows under the same names.
     """
-    return torch.where(mask.view(-1, *[1] * (mine.dim() - 1)), theirs, mine)
+    for name in names:
+        table = getattr(mine, name)
+        if table is not None:
+            table.index_copy_(0, rows, getattr(theirs, name))

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from campaigns.features import CANDIDATE_FEATURES, STATE_FEATURES
 from campaigns.history import HOLD
 from campaigns.objective import Objective
 from campaigns.observation import Observation
@@ -26,16 +27,22 @@ class Transition:
         reward: of the slot, in the objective's unit. Shape [N].
         done: rows whose episode ended. Shape [N], bool.
         terminated: rows after which nothing follows (the others that are done were only cut). Shape [N], bool.
-        final: observation vector of the ended episodes before the new ones began. Shape [N, F]; only the rows in
-            `done` differ from the next observation.
+        ended: the E rows in `done`, ascending. Shape [E], int64.
+        final: their observation vectors before new episodes began. Shape [E, F].
         outcome: what happened.
     """
 
     reward: Tensor
     done: Tensor
     terminated: Tensor
+    ended: Tensor
     final: Tensor
     outcome: SlotOutcome
+
+
+def observation_width(market: World[Any]) -> int:
+    """F: customer features, state features, share of the horizon left, K x Fc candidate features."""
+    return market.pool.features.shape[1] + len(STATE_FEATURES) + 1 + len(market.catalogue) * len(CANDIDATE_FEATURES)
 
 
 class Episodes:
@@ -43,6 +50,9 @@ class Episodes:
 
     Whether an episode's end terminates or truncates it is the objective's `terminal`: after `zero` nothing
     follows, after `continue` the value of the final observation does.
+
+    Which rows end in which slot is known once the first episodes are cut to length, so that no step has to ask a tensor
+    for it: on a GPU nothing waits for the host.
 
     Args:
         market: the learned market, or another world to train in.
@@ -71,6 +81,7 @@ class Episodes:
         self.expected = expected
         self.device = torch.device(device)
         self.horizon = objective.slots(market.clock)
+        self.width = observation_width(market)
         self.staggered = staggered
         self.generator = torch.Generator(device=self.device)
         self.reset(seed)
@@ -83,42 +94,45 @@ class Episodes:
     def reset(self, seed: int) -> Tensor:
         """Starts all rows anew. Returns the observation vectors, shape [N, F]."""
         self.generator.manual_seed(seed)
-        self.state = self._newcomers()
+        self.state = self._newcomers(self.rows)
         self.age = torch.zeros(self.rows, dtype=torch.int64, device=self.device)
         self.limit = torch.full_like(self.age, self.horizon)
         if self.staggered:
             self.limit = torch.randint(1, self.horizon + 1, (self.rows,), generator=self.generator, device=self.device)
+        self._schedule()
         self.seen = self.market.observe(self.state)
         return self.vector(self.seen, self.remaining)
 
     def step(self, decision: Tensor) -> tuple[Tensor, Transition]:
-        """One slot for every row.
+        """One slot for every row; see `advance`. Returns the next observation vectors, shape [N, F], as well."""
+        transition = self.advance(decision)
+        return self.vector(self.seen, self.remaining), transition
+
+    def advance(self, decision: Tensor) -> Transition:
+        """One slot for every row; what follows is seen in `seen`.
 
         Args:
             decision: HOLD or 1 + content index. Shape [N], int64. What `masks` forbids is answered as a hold, so
                 that also learners that know no masks send nothing that a guardrail rules out.
-        Returns:
-            The next observation vectors, shape [N, F], and the transition.
         """
         allowed = self.masks().gather(1, decision.unsqueeze(1)).squeeze(1)
         decision = torch.where(allowed, decision, HOLD)
         noise = torch.rand(self.rows, self.market.noise_columns, generator=self.generator, device=self.device)
-        state, outcome = self.market.step(self.state, decision, noise, self.seen)
+        self.state, outcome = self.market.step(self.state, decision, noise, self.seen)
         reward = slot_reward(self.objective, outcome, decision, self.market.catalogue, self.expected)
         self.age = self.age + 1
         done = self.age >= self.limit
         # An episode shortened by staggering is cut: the customer's horizon went on.
         terminated = done & (self.limit == self.horizon) if self.terminates else torch.zeros_like(done)
-        self.state = state
-        self.seen = self.market.observe(state)
-        final = following = self.vector(self.seen, self.remaining)
-        if bool(done.any()):
-            self.state = state.where(done, self._newcomers())
+        ended, final = self.ends[self.slots_done % self.horizon], reward.new_empty(0, self.width)
+        self.slots_done += 1
+        if len(ended):
+            final = self.vector(self.market.observe(self.state.take(ended)), self.remaining[ended])
+            self.state.overwrite(ended, self._newcomers(len(ended)))
             self.age = torch.where(done, 0, self.age)
             self.limit = torch.where(done, self.horizon, self.limit)
-            self.seen = self.market.observe(self.state)
-            following = self.vector(self.seen, self.remaining)
-        return following, Transition(reward, done, terminated, final, outcome)
+        self.seen = self.market.observe(self.state)
+        return Transition(reward, done, terminated, ended, final, outcome)
 
     def masks(self) -> Tensor:
         """Decisions allowed now. Shape [N, 1 + K], bool."""
@@ -137,20 +151,34 @@ class Episodes:
 
     def state_dict(self) -> dict[str, Any]:
         """Everything that the rest of the episodes depends on, as tensors."""
-        return {
+        stored = {
             "state": self.state.tensors(),
             "age": self.age,
             "limit": self.limit,
             "generator": self.generator.get_state(),
         }
+        return _copied(stored)
 
     def load_state_dict(self, stored: dict[str, Any]) -> None:
         """The inverse of `state_dict`, for episodes in the same market."""
+        stored = _copied(stored)
         self.state = self.market.restore(stored["state"])
         self.age, self.limit = stored["age"], stored["limit"]
+        self._schedule()
         self.generator.set_state(stored["generator"].cpu())
         self.seen = self.market.observe(self.state)
 
-    def _newcomers(self) -> Any:
-        customers = torch.randint(len(self.market.pool), (self.rows,), generator=self.generator, device=self.device)
+    def _schedule(self) -> None:
+        """Notes for each slot of a horizon, from now on, which rows end in it; see `Transition.ended`."""
+        left = (self.limit - self.age).cpu()
+        self.slots_done = 0
+        self.ends = [torch.nonzero(left == 1 + slot).squeeze(1).to(self.device) for slot in range(self.horizon)]
+
+    def _newcomers(self, count: int) -> Any:
+        customers = torch.randint(len(self.market.pool), (count,), generator=self.generator, device=self.device)
         return self.market.begin(customers, self.generator)
+
+
+def _copied(stored: dict[str, Any]) -> dict[str, Any]:
+    """The same tree with tensors of its own, since running episodes write into theirs."""
+    return {name: _copied(part) if isinstance(part, dict) else part.clone() for name, part in stored.items()}

@@ -18,7 +18,7 @@ from campaigns.clock import SlotClock
 from campaigns.guardrails import Guardrails
 from campaigns.history import HOLD, History
 from campaigns.observation import Calendar, Observation, make_calendar, observe
-from campaigns.rowwise import where_rows
+from campaigns.rowwise import overwrite_rows
 from envs.world import Outcome, happenings
 from propensity.response import NOISE_COLUMNS, draw
 from propensity.response_model import ResponseModel
@@ -55,15 +55,11 @@ class MarketState:
             self.projected[rows],
         )
 
-    def where(self, mask: Tensor, other: MarketState) -> MarketState:
-        """`other` where `mask` [N], else this state."""
-        return MarketState(
-            self.history.where(mask, other.history),
-            torch.where(mask, other.slot, self.slot),
-            torch.where(mask, other.member, self.member),
-            self.population.where(mask, other.population),
-            where_rows(mask, other.projected, self.projected),
-        )
+    def overwrite(self, rows: Tensor, others: MarketState) -> None:
+        """Puts `others` into `rows`; see `campaigns.rowwise`."""
+        self.history.overwrite(rows, others.history)
+        self.population.overwrite(rows, others.population)
+        overwrite_rows(self, rows, others, ("slot", "member", "projected"))
 
     def tensors(self) -> dict[str, Any]:
         """Everything that `Market.restore` needs."""

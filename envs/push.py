@@ -14,17 +14,15 @@ from gymnasium import spaces
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
-from campaigns.features import CANDIDATE_FEATURES, STATE_FEATURES
 from campaigns.objective import Objective
-from envs.episodes import Episodes
+from envs.episodes import Episodes, observation_width
 from envs.market import Market
 from envs.world import World
 
 
 def observation_space(market: World[Any]) -> spaces.Box:
-    """Customer features, state features, share of the horizon left, K x Fc candidate features; all float32."""
-    width = market.pool.features.shape[1] + len(STATE_FEATURES) + 1 + len(market.catalogue) * len(CANDIDATE_FEATURES)
-    return spaces.Box(-np.inf, np.inf, (width,), np.float32)
+    """All of an observation vector's numbers, float32; see `Episodes.vector`."""
+    return spaces.Box(-np.inf, np.inf, (observation_width(market),), np.float32)
 
 
 class PushEnv(gymnasium.Env[np.ndarray, np.int64]):
@@ -63,12 +61,13 @@ class PushEnv(gymnasium.Env[np.ndarray, np.int64]):
         if self._needs_reset:
             raise gymnasium.error.ResetNeeded("the episode has ended; call reset() first")
         allowed = bool(self._episodes.masks()[0, int(action)])
-        _, transition = self._episodes.step(torch.tensor([int(action)]))
+        observations, transition = self._episodes.step(torch.tensor([int(action)]))
         done = bool(transition.done[0])
         self._needs_reset = done
         terminated, truncated = (done, False) if self._episodes.terminates else (False, done)
         info = {"action_mask": self.action_masks(), "forbidden": not allowed, **_events(transition.outcome, 0)}
-        return transition.final[0].numpy(), float(transition.reward[0]), terminated, truncated, info
+        observation = transition.final[0] if done else observations[0]
+        return observation.numpy(), float(transition.reward[0]), terminated, truncated, info
 
     def action_masks(self) -> np.ndarray:
         """Actions allowed now, as sb3-contrib's MaskablePPO expects. Shape [1 + K], bool."""
@@ -115,8 +114,8 @@ class PushVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         info: dict[str, Any] = {"action_mask": self.action_masks(), "forbidden": ~allowed.numpy()}
         if done.any():
             final = np.empty(self.num_envs, dtype=object)
-            for row in np.flatnonzero(done):
-                final[row] = transition.final[row].numpy()
+            for row, vector in zip(transition.ended.tolist(), transition.final, strict=True):
+                final[row] = vector.numpy()
             info |= {"final_obs": final, "_final_obs": done}
         return observations.numpy(), transition.reward.numpy(), terminated, truncated, info
 

@@ -16,6 +16,7 @@ from campaigns.guardrails import Guardrails
 from campaigns.history import HOLD, History
 from campaigns.objective import Objective
 from campaigns.observation import Calendar, Observation, make_calendar, observe
+from campaigns.rowwise import overwrite_rows
 from envs.reference.market import Law, TruthState
 from envs.reference.market import step as reference_step
 from envs.reference.world import ReferenceWorld
@@ -53,17 +54,13 @@ class ObservedState:
             replace(self.law, customers=self.law.customers.take(rows)),
         )
 
-    def where(self, mask: Tensor, other: ObservedState) -> ObservedState:
-        """`other` where `mask` [N], else this state."""
-        people, theirs = self.law.customers, other.law.customers
-        return ObservedState(
-            self.truth.where(mask, other.truth),
-            self.history.where(mask, other.history),
-            torch.where(mask, other.slot, self.slot),
-            torch.where(mask, other.rows, self.rows),
-            self.population.where(mask, other.population),
-            replace(self.law, customers=people.where(mask, theirs)),
-        )
+    def overwrite(self, rows: Tensor, others: ObservedState) -> None:
+        """Puts `others` into `rows`; see `campaigns.rowwise`."""
+        self.truth.overwrite(rows, others.truth)
+        self.history.overwrite(rows, others.history)
+        self.population.overwrite(rows, others.population)
+        self.law.customers.overwrite(rows, others.law.customers)
+        overwrite_rows(self, rows, others, ("slot", "rows"))
 
     def tensors(self) -> dict[str, Any]:
         """Everything that `Truth.restore` needs."""

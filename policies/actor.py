@@ -73,9 +73,19 @@ class Actor(nn.Module):
             Shape [N, 1 + K].
         """
         hidden = self.body(torch.cat([customers, state], dim=1))
-        meeting = self.customer(hidden).unsqueeze(1) + self.content(contents) + self.candidate(candidates)
-        scores = self.score(meeting.tanh()).squeeze(-1)
-        return torch.cat([self.hold(hidden), scores], dim=1)
+        return self.logits(hidden, self.meet(hidden, contents, candidates))
+
+    def meet(self, hidden: Tensor, contents: Tensor, candidates: Tensor) -> Tensor:
+        """Where the customer tower's output [N, width], contents and candidates meet. Shape [N, K, towers]."""
+        # In place, since these are by far the largest tensors and fetching fresh memory for them took longest.
+        meeting: Tensor = self.candidate(candidates)
+        meeting += self.content(contents)
+        meeting += self.customer(hidden).unsqueeze(1)
+        return meeting.tanh_()
+
+    def logits(self, hidden: Tensor, meeting: Tensor) -> Tensor:
+        """Logits of hold and of every content from what `meet` gave. Shape [N, 1 + K]."""
+        return torch.cat([self.hold(hidden), self.score(meeting).squeeze(-1)], dim=1)
 
 
 @register

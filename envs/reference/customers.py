@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import zlib
 from dataclasses import dataclass, fields, replace
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -12,7 +11,7 @@ import torch
 from torch import Tensor
 
 from campaigns.errors import CampaignError
-from campaigns.rowwise import where_rows
+from campaigns.rowwise import overwrite_rows
 from envs.reference.variants import Variant
 
 ZONES = ("Europe/Athens", "Europe/London", "America/New_York")
@@ -69,11 +68,9 @@ class Customers:
         """The customers at `rows` [M], int64, each as often as it is named; the table stays that of all."""
         return replace(self, **{f.name: getattr(self, f.name)[rows] for f in fields(self) if f.name != "users"})
 
-    def where(self, mask: Tensor, other: Customers) -> Customers:
-        """`other` where `mask` [N] is true, else these; rows of the two correspond, and so do the tables."""
-        names = [f.name for f in fields(self) if f.name != "users"]
-        chosen: dict[str, Any] = {n: where_rows(mask, getattr(other, n), getattr(self, n)) for n in names}
-        return replace(self, **chosen)
+    def overwrite(self, rows: Tensor, others: Customers) -> None:
+        """Puts `others` into `rows`; see `campaigns.rowwise`. The table stays that of all."""
+        overwrite_rows(self, rows, others, [f.name for f in fields(self) if f.name != "users"])
 
 
 def make_customers(variant: Variant, n: int, seed: int) -> Customers:

@@ -31,7 +31,7 @@ import torch
 from torch import Tensor
 
 from campaigns.clock import SlotClock, local_calendar
-from campaigns.rowwise import where_rows
+from campaigns.rowwise import overwrite_rows
 from envs.reference.customers import ZONES, Customers
 from envs.reference.variants import Variant
 
@@ -76,9 +76,9 @@ class TruthState:
         """The state of the customers at `rows` [M], int64."""
         return TruthState(*(getattr(self, f.name)[rows] for f in fields(self)))
 
-    def where(self, mask: Tensor, other: TruthState) -> TruthState:
-        """`other` where `mask` [N] is true, else this one; rows of the two correspond."""
-        return TruthState(*(where_rows(mask, getattr(other, f.name), getattr(self, f.name)) for f in fields(self)))
+    def overwrite(self, rows: Tensor, others: TruthState) -> None:
+        """Puts `others` into `rows`; see `campaigns.rowwise`."""
+        overwrite_rows(self, rows, others, [f.name for f in fields(self)])
 
 
 @dataclass(frozen=True)

@@ -41,15 +41,22 @@ def test_rollouts_hold_what_the_policy_did_and_never_a_forbidden_decision() -> N
     learner = DevicePPO(MarketVecEnv(episodes), TINY, seed=1)
     learner.set_logger(Logger(None, []))
     _, callback = learner._setup_learn(10_000, None)
+    twin = Episodes(small_market(), small_world().objective, 64, seed=5)
+    twin.load_state_dict(learner.episodes.state_dict())
     assert learner.collect_rollouts(learner.env, callback, learner.rollout_buffer, learner.n_steps)
     buffer = learner.rollout_buffer
     assert bool(buffer.masks.gather(2, buffer.actions.unsqueeze(2)).all())
-    with torch.no_grad():
-        values, log_probs, _ = learner.policy.evaluate_actions(
-            buffer.observations.flatten(0, 1), buffer.actions.flatten(), buffer.masks.flatten(0, 1)
-        )
-    torch.testing.assert_close(log_probs, buffer.log_probs.flatten(), rtol=1e-4, atol=1e-5)
-    torch.testing.assert_close(values.squeeze(1), buffer.values_.flatten(), rtol=1e-4, atol=1e-5)
+    forced = ~buffer.masks[:, :, 1:].any(dim=2)
+    assert 0.2 < float(forced.float().mean()) < 0.9
+    assert torch.equal(buffer.place < 0, forced)
+    vectors = twin.vector(twin.seen, twin.remaining)
+    for slot in range(8):
+        with torch.no_grad():
+            values, log_probs, _ = learner.policy.evaluate_actions(vectors, buffer.actions[slot], twin.masks())
+        torch.testing.assert_close(log_probs, buffer.log_probs[slot], rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(values.squeeze(1), buffer.values_[slot], rtol=1e-4, atol=1e-5)
+        torch.rand(64, generator=twin.generator)  # of the decisions
+        vectors, _ = twin.step(buffer.actions[slot])
     assert learner.num_timesteps == 64 * 8
 
 
@@ -130,14 +137,17 @@ def test_advantages_are_those_of_the_stock_buffer_fed_with_the_same_experience()
     cut = terminated = 0
     with torch.no_grad():
         for slot in range(slots):
-            torch.testing.assert_close(ours.observations[slot], vectors)
+            torch.testing.assert_close(ours.values_[slot], learner.policy.predict_values(vectors).squeeze(1))
             torch.rand(rows, generator=again.generator)  # of the decisions
             masks, value = again.masks().numpy(), learner.policy.predict_values(vectors)
             following, transition = again.step(ours.actions[slot])
             reward = transition.reward * learner.reward_scale
             torch.testing.assert_close(ours.rewards[slot], reward)
             truncated = transition.done & ~transition.terminated
-            bootstrapped = reward + truncated * 0.95 * learner.policy.predict_values(transition.final).squeeze(1)
+            last = torch.zeros(rows).index_copy(
+                0, transition.ended, learner.policy.predict_values(transition.final).squeeze(1)
+            )
+            bootstrapped = reward + truncated * 0.95 * last
             stock.add(
                 vectors.numpy(), ours.actions[slot].numpy(), bootstrapped.numpy(), starts, value,
                 ours.log_probs[slot], action_masks=masks,

@@ -12,12 +12,11 @@ SLOTS, ROWS = 7, 5
 
 def filled(seed: int = 0) -> TensorRolloutBuffer:
     """A buffer of random experience in which some episodes end."""
-    buffer = TensorRolloutBuffer(SLOTS, ROWS, width=3, decisions=4, device="cpu", seed=seed)
+    buffer = TensorRolloutBuffer(SLOTS, ROWS, width=3, contents=3, candidate_width=2, device="cpu", seed=seed)
     generator = torch.Generator().manual_seed(seed)
     for name in ("rewards", "values_", "following"):
         getattr(buffer, name).copy_(torch.randn(SLOTS, ROWS, generator=generator))
     buffer.done.copy_(torch.rand(SLOTS, ROWS, generator=generator) < 0.3)
-    buffer.observations.copy_(torch.arange(SLOTS * ROWS).float().view(SLOTS, ROWS, 1).expand(-1, -1, 3))
     return buffer
 
 
@@ -39,15 +38,22 @@ def test_advantages_are_sums_of_discounted_errors_up_to_the_episodes_end(seed: i
             assert returned == pytest.approx(total + float(buffer.values_[slot, row]), rel=1e-4, abs=1e-5)
 
 
-def test_minibatches_hold_every_decision_once_and_keep_its_parts_together() -> None:
+def test_minibatches_hold_every_decision_once_in_another_order_each_time() -> None:
     buffer = filled()
-    buffer.actions.copy_(torch.arange(SLOTS * ROWS).view(SLOTS, ROWS))
-    buffer.finish(0.9, 0.9)
-    batches = list(buffer.get(8))
-    assert [len(b.actions) for b in batches] == [8, 8, 8, 8, 3]
-    actions = torch.cat([b.actions for b in batches])
-    assert sorted(actions.tolist()) == list(range(SLOTS * ROWS))
-    assert actions.tolist() != list(range(SLOTS * ROWS))
-    for batch in batches:
-        assert torch.equal(batch.observations[:, 0].long(), batch.actions)
-        assert torch.equal(batch.returns, buffer.returns_.flatten()[batch.actions])
+    first, second = list(buffer.minibatches(8)), list(buffer.minibatches(8))
+    for batches in (first, second):
+        assert [len(rows) for rows in batches] == [8, 8, 8, 8, 3]
+        assert sorted(torch.cat(batches).tolist()) == list(range(SLOTS * ROWS))
+    assert torch.cat(first).tolist() != torch.cat(second).tolist()
+
+
+def test_candidates_are_found_again_at_the_place_that_is_noted() -> None:
+    buffer = filled()
+    buffer.clear()
+    everything = torch.arange(SLOTS * ROWS * 6).float().view(SLOTS, ROWS, 3, 2)
+    chosen = torch.rand(SLOTS, ROWS, generator=torch.Generator().manual_seed(1)) < 0.4
+    for slot in range(SLOTS):
+        rows = torch.nonzero(chosen[slot]).squeeze(1)
+        assert torch.equal(buffer.add_candidates(slot, rows, everything[slot]), everything[slot][rows])
+    assert torch.equal(buffer.place >= 0, chosen)
+    assert torch.equal(buffer.candidates[buffer.place[chosen]], everything[chosen])

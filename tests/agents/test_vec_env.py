@@ -30,10 +30,11 @@ def test_infos_tell_a_cut_episode_from_a_finished_one_and_keep_its_last_observat
         following, transition = twin.step(torch.from_numpy(hold))
         np.testing.assert_array_equal(observations, following.numpy())
         np.testing.assert_array_equal(rewards, transition.reward.numpy())
+        final = dict(zip(transition.ended.tolist(), transition.final, strict=True))
         for row, info in enumerate(infos):
             assert ("terminal_observation" in info) == bool(done[row])
             if done[row]:
-                np.testing.assert_array_equal(info["terminal_observation"], transition.final[row].numpy())
+                np.testing.assert_array_equal(info["terminal_observation"], final[row].numpy())
                 assert info["TimeLimit.truncated"] is not bool(transition.terminated[row])
                 ends[info["TimeLimit.truncated"]] += 1
     assert ends[True] > 0

@@ -159,10 +159,11 @@ def test_a_cut_episode_is_not_called_terminated_and_keeps_its_last_observation()
         cut += int((transition.done & ~transition.terminated).sum())
         terminated += int(transition.terminated.sum())
         assert not bool((transition.terminated & ~transition.done).any())
-        if bool(transition.done.any()):
+        assert torch.equal(transition.ended, torch.nonzero(transition.done).flatten())
+        if len(transition.ended):
             now = episodes.vector(episodes.seen, episodes.remaining)
-            assert not torch.equal(transition.final[transition.done], now[transition.done])
-            assert torch.equal(transition.final[~transition.done], now[~transition.done])
+            assert transition.final.shape == now[transition.ended].shape
+            assert not torch.equal(transition.final, now[transition.ended])
     assert cut > 0
     assert terminated > 0
 
