@@ -102,12 +102,14 @@ def attribute(
         sends: how often the log sent each. Shape [K].
         outcome: `purchased` or `visited`.
     Returns:
-        The attributions, or None where the model's family has no gradients.
+        The attributions, or None where the model's family has no gradients, or customers have no columns.
     """
+    groups = column_places(encoder)
+    if not groups:
+        return None
     from captum.attr import IntegratedGradients
 
     situations = _situations(len(moments), sends)
-    groups = column_places(encoder)
     values: dict[str, np.ndarray] = {}
     start: dict[str, float] = {}
     answer: dict[str, np.ndarray] = {}
