@@ -258,7 +258,10 @@ def check_log(study: Study, policies: bool = True) -> None:
         )
     if not policies:
         if not any(name in study.grid.outcomes for name in BINARY_OUTCOMES):
-            raise CampaignError(f"decisions: none of the outcomes {', '.join(BINARY_OUTCOMES)} is there to fit.")
+            raise CampaignError(
+                f"decisions: none of the outcomes {', '.join(BINARY_OUTCOMES)} is there to fit, or none has a value in "
+                "any row; log at least one."
+            )
         return
     outcome = study.config.objective.outcome
     if outcome not in study.grid.outcomes:

@@ -123,9 +123,12 @@ def test_a_log_of_holds_or_of_sends_alone_is_fitted_and_judged(
 
 def test_a_log_without_any_outcome_cannot_be_fitted(tmp_path: Path) -> None:
     tables = clean_tables()
-    tables["decisions"] = tables["decisions"][["user_id", "time", "content_id"]]
-    with pytest.raises(CampaignError, match="none of the outcomes opened, clicked, visited, purchased"):
-        study(tmp_path, tables)
+    decisions = tables["decisions"]
+    without = decisions[["user_id", "time", "content_id"]]
+    empty = decisions.assign(opened=None, clicked=None, purchased=None, unsubscribed=None, revenue=None, value=None)
+    for number, table in enumerate((without, empty.assign(visited=None))):
+        with pytest.raises(CampaignError, match=r"none of the outcomes opened, clicked, visited, purchased.*any row"):
+            study(tmp_path / str(number), {**tables, "decisions": table})
 
 
 @pytest.mark.parametrize("source", ["online_shoppers", "in_vehicle_coupon"])
