@@ -9,12 +9,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from agents.cql_settings import CQLSettings
+from agents.fqi_settings import FQISettings
 from agents.lesson import Lesson
 from agents.linucb_settings import LinUCBSettings
 from agents.ppo_settings import PPOSettings
 from agents.rule_settings import RuleSearchSettings
+from agents.sb3_settings import SB3Settings
 
 if TYPE_CHECKING:
+    from agents.logged_states import LoggedStates
     from policies.chooser import Chooser
 
 AGENT, RULE = "agent", "rule"
@@ -97,11 +101,71 @@ def _best_rule(lesson: Lesson) -> Chooser:
     return search_rule(lesson.market(), lesson.objective, lesson.settings, lesson.seed, lesson.progress.update)
 
 
+def _fqi(lesson: Lesson) -> Chooser:
+    from agents.fqi import regressors_a_slot, train_fqi
+
+    settings: FQISettings = lesson.settings
+    log = lesson.log()
+    beside = regressors_a_slot(log.population.features.shape[1], log.catalogue.features.shape[1])
+    states, discount = _states(lesson, settings.gamma, settings.memory_gib, beside)
+    return train_fqi(
+        states, discount, settings, lesson.seed, lambda done: lesson.progress.update(done, settings.backups)
+    )
+
+
+def _cql(lesson: Lesson) -> Chooser:
+    from agents.cql import train_cql
+
+    settings: CQLSettings = lesson.settings
+    states, discount = _states(lesson, settings.gamma, settings.memory_gib)
+    return train_cql(
+        states.to(lesson.device),
+        discount,
+        settings,
+        lesson.seed,
+        checkpoint=lesson.folder / "checkpoint.pt",
+        progress=lambda done: lesson.progress.update(done, settings.steps),
+        on_resume=lambda done: lesson.progress.note(f"resumed from minibatch {done:,} of {settings.steps:,}"),
+    )
+
+
+def _states(lesson: Lesson, gamma: float, memory_gib: float, beside: int = 0) -> tuple[LoggedStates, float]:
+    """The log's states within the memory, and the discount of a slot."""
+    from agents.logged_states import collect_states, discount
+
+    log = lesson.log()
+    states = collect_states(
+        log.grid, log.population, log.catalogue, log.clock, lesson.guardrails, lesson.objective, memory_gib,
+        lesson.seed, beside, lambda done: lesson.progress.update(done, log.grid.slots),
+    )  # fmt: skip
+    if len(states) < len(log.population):
+        lesson.progress.note(f"{len(states):,} of {len(log.population):,} customers fit into {memory_gib:g} GiB")
+    return states, 0.0 if log.one_shot else discount(lesson.objective, log.clock, gamma)
+
+
+def _sb3(lesson: Lesson) -> Chooser:
+    from agents.sb3 import train_sb3
+
+    settings: SB3Settings = lesson.settings
+    market = lesson.market()
+    return train_sb3(
+        market if lesson.device.type == "cpu" else market.to(lesson.device),
+        lesson.objective,
+        settings,
+        lesson.seed,
+        device=lesson.device,
+        progress=lambda done: lesson.progress.update(done, settings.steps),
+    )
+
+
 PANEL: dict[str, Agent] = {
     agent.name: agent
     for agent in (
         Agent("ppo", "PPO agent", AGENT, _ppo, one_shot=False, settings=PPOSettings),
         Agent("linucb", "LinUCB bandit", AGENT, _linucb, one_shot=True, settings=LinUCBSettings),
+        Agent("fqi", "fitted Q iteration", AGENT, _fqi, one_shot=True, market=False, settings=FQISettings),
+        Agent("cql", "conservative Q-learning", AGENT, _cql, one_shot=True, market=False, settings=CQLSettings),
+        Agent("sb3", "stock algorithm", AGENT, _sb3, one_shot=False, settings=SB3Settings),
         Agent("propensity_greedy", "propensity-greedy rule", RULE, _propensity_greedy, one_shot=True, market=False),
         Agent(BEST_RULE, "best simple rule", RULE, _best_rule, one_shot=False, settings=RuleSearchSettings,
               always=True),

@@ -13,9 +13,12 @@ from typing import Any, get_type_hints
 from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING, DictConfig, OmegaConf
 
+from agents.cql_settings import CQLSettings
+from agents.fqi_settings import FQISettings
 from agents.linucb_settings import LinUCBSettings
 from agents.ppo_settings import PPOSettings
 from agents.rule_settings import RuleSearchSettings
+from agents.sb3_settings import SB3Settings
 from campaigns.datasets import PUBLIC_SETS
 from campaigns.guardrails import Guardrails
 from campaigns.objective import Objective
@@ -67,6 +70,9 @@ class AgentConfig:
     names: list[str] = field(default_factory=lambda: list(DEFAULT_PANEL))
     ppo: PPOSettings = field(default_factory=PPOSettings)
     linucb: LinUCBSettings = field(default_factory=LinUCBSettings)
+    fqi: FQISettings = field(default_factory=FQISettings)
+    cql: CQLSettings = field(default_factory=CQLSettings)
+    sb3: SB3Settings = field(default_factory=SB3Settings)
     best_rule: RuleSearchSettings = field(default_factory=RuleSearchSettings)
 
 

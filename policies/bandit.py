@@ -13,7 +13,6 @@ import torch
 from torch import Tensor
 
 from campaigns.clock import DAYPARTS
-from campaigns.features import CANDIDATE_FEATURES
 from campaigns.observation import Observation
 from policies.chooser import Chooser, best_allowed, one_hot, register, rows_of
 
@@ -22,53 +21,75 @@ ROWS_AT_ONCE = 1024
 
 
 def bandit_features(observation: Observation) -> Tensor:
+    """Joint features of customer, moment and decision, as `joint_features` lays them out. Shape [N, 1 + K, D]."""
+    return joint_features(
+        observation.population.features,
+        observation.state,
+        observation.daypart,
+        observation.catalogue.features,
+        observation.candidates,
+    )
+
+
+def joint_features(people: Tensor, state: Tensor, daypart: Tensor, contents: Tensor, candidates: Tensor) -> Tensor:
     """Joint features of customer, moment and decision.
 
     The first block describes customer and moment whatever is decided; the others are 0 on hold and carry the
     effect of sending: again customer and moment, the content's attributes and candidate-relative facts, and the
     attributes crossed with the customer's columns and daypart.
 
+    Args:
+        people: Shape [N, Fu].
+        state: Shape [N, Fs].
+        daypart: the customers' own. Shape [N], int64.
+        contents: the same K for everybody, shape [K, Fx], or each row's own, shape [N, K, Fx].
+        candidates: Shape [N, K, Fc].
     Returns:
         Shape [N, 1 + K, D], float32.
     """
-    contents = observation.catalogue.features
-    rows, count = len(observation), len(contents)
-    ones = torch.ones(rows, 1, device=contents.device)
-    situation = torch.cat([ones, observation.population.features, observation.state], dim=1)
-    daypart = torch.nn.functional.one_hot(observation.daypart, len(DAYPARTS)).float()
-    crossing = torch.cat([observation.population.features, daypart], dim=1)
-    crossed = torch.einsum("kx,nc->nkxc", contents, crossing).flatten(2)
-    send = torch.cat(
-        [
-            situation.unsqueeze(1).expand(-1, count, -1),
-            contents.expand(rows, -1, -1),
-            observation.candidates,
-            crossed,
-        ],
-        dim=2,
-    )
+    rows, count = candidates.shape[:2]
+    situation = torch.cat([torch.ones_like(people[:, :1]), people, state], dim=1)
+    crossing = torch.cat([people, torch.nn.functional.one_hot(daypart, len(DAYPARTS)).to(people)], dim=1)
+    own = contents.expand(rows, -1, -1)
+    crossed = (own.unsqueeze(3) * crossing.view(rows, 1, 1, -1)).flatten(2)
+    send = torch.cat([situation.unsqueeze(1).expand(-1, count, -1), own, candidates, crossed], dim=2)
     effect = torch.cat([torch.zeros_like(send[:, :1]), send], dim=1)
     return torch.cat([situation.unsqueeze(1).expand(-1, 1 + count, -1), effect], dim=2)
 
 
 def estimates(theta: Tensor, observation: Observation) -> Tensor:
-    """`bandit_features(observation) @ theta`, without those features: block by block, each as small as it is.
+    """`bandit_features(observation) @ theta`, as `linear_values` computes it. Shape [N, 1 + K]."""
+    return linear_values(
+        theta,
+        observation.population.features,
+        observation.state,
+        observation.daypart,
+        observation.catalogue.features,
+        observation.candidates,
+    )
+
+
+def linear_values(
+    theta: Tensor, people: Tensor, state: Tensor, daypart: Tensor, contents: Tensor, candidates: Tensor
+) -> Tensor:
+    """`joint_features(...) @ theta`, without those features: block by block, each as small as it is.
 
     Args:
         theta: Shape [D].
+        people, state, daypart, candidates: as for `joint_features`.
+        contents: Shape [K, Fx].
     Returns:
         Shape [N, 1 + K].
     """
-    contents, people = observation.catalogue.features, observation.population.features
-    moment = torch.cat([people, observation.state], dim=1)
+    moment = torch.cat([people, state], dim=1)
     situation = 1 + moment.shape[1]
-    sizes = (situation, situation, contents.shape[1], len(CANDIDATE_FEATURES))
+    sizes = (situation, situation, contents.shape[1], candidates.shape[2])
     hold, send, attributes, relative, crossed = theta.split([*sizes, len(theta) - sum(sizes)])
     of_hold = hold[0] + moment @ hold[1:]
     of_send = send[0] + moment @ send[1:]
     people_part, daypart_part = crossed.view(contents.shape[1], -1).split([people.shape[1], len(DAYPARTS)], dim=1)
-    taste = people @ people_part.T + daypart_part.T[observation.daypart]  # [N, Fx]
-    effect = of_send.unsqueeze(1) + contents @ attributes + observation.candidates @ relative + taste @ contents.T
+    taste = people @ people_part.T + daypart_part.T[daypart]  # [N, Fx]
+    effect = of_send.unsqueeze(1) + contents @ attributes + candidates @ relative + taste @ contents.T
     return torch.cat([of_hold.unsqueeze(1), of_hold.unsqueeze(1) + effect], dim=1)
 
 

@@ -65,8 +65,10 @@ def restore_chooser(kind: str, settings: Mapping[str, Any], tensors: Mapping[str
     """
     import policies.actor
     import policies.bandit
+    import policies.decision_values
     import policies.greedy
     import policies.incumbent
+    import policies.perceptron
     import policies.rules  # noqa: F401 - importing registers the kinds
 
     if kind not in CHOOSERS:

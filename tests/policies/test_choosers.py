@@ -19,8 +19,10 @@ from policies import load_policy
 from policies.actor import Actor, ActorChooser, ActorSpec
 from policies.bandit import LinUCBChooser, bandit_features, estimates
 from policies.chooser import Chooser, sample
+from policies.decision_values import LinearValues, TowerValues, ValueTowers
 from policies.greedy import PropensityGreedy
 from policies.incumbent import Incumbent
+from policies.perceptron import PerceptronValues
 from policies.rules import CapDaypartContent, Never, Random
 from tests.policies.conftest import make_policy
 from tests.policies.test_tables import tables
@@ -48,6 +50,9 @@ def choosers() -> dict[str, Chooser]:
         "actor": ActorChooser(Actor(spec)),
         "linucb": LinUCBChooser(torch.randn(size), torch.eye(size), 0.0),
         "linucb with a bound": LinUCBChooser(torch.randn(size), torch.eye(size), 0.3),
+        "linear_values": LinearValues(torch.randn(size), 0.5),
+        "tower_values": TowerValues(ValueTowers(spec), 10.0, 0.0),
+        "perceptron_values": perceptron(features[0]),
         "propensity_greedy": PropensityGreedy(small_model(), world.objective, threshold=-1.0),
         "rule": CapDaypartContent(3, "any", "favourite"),
         "random": Random(0.7),
@@ -56,8 +61,17 @@ def choosers() -> dict[str, Chooser]:
     }
 
 
+def perceptron(people: int) -> PerceptronValues:
+    """Over the small world's contents by name."""
+    ids = [str(i) for i in small_world().catalogue.ids]
+    inputs = people + len(STATE_FEATURES) + len(ids) * len(CANDIDATE_FEATURES)
+    layers = [(torch.randn(8, inputs), torch.randn(8)), (torch.randn(1 + len(ids), 8), torch.randn(1 + len(ids)))]
+    return PerceptronValues(layers, "Tanh", ids, 1.0)
+
+
 KINDS = [
-    "actor", "linucb", "linucb with a bound", "propensity_greedy", "rule", "random", "never", "incumbent",
+    "actor", "linucb", "linucb with a bound", "linear_values", "tower_values", "perceptron_values", "propensity_greedy",
+    "rule", "random", "never", "incumbent",
 ]  # fmt: skip
 
 
@@ -157,7 +171,9 @@ def test_every_kind_serves_other_customers_and_contents_without_what_trained_it(
         make_policy(chooser=chooser, incumbent=made["incumbent"]).save(tmp_path / kind)
     served = serve_elsewhere(tmp_path, KINDS)
     assert {customers for customers, _ in served.values()} == {100}
-    assert all(served[kind][1] > 0 for kind in ("actor", "propensity_greedy", "rule", "random", "incumbent"))
+    assert all(
+        served[kind][1] > 0 for kind in ("actor", "linear_values", "propensity_greedy", "rule", "random", "incumbent")
+    )
 
 
 @pytest.mark.slow
