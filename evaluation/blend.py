@@ -14,10 +14,16 @@ from typing import Any
 import numpy as np
 
 from evaluation.estimators import Contributions
-from evaluation.intervals import bootstrap
+from evaluation.intervals import bootstrap, simultaneous_factors
 from evaluation.offline import LoggedSlots
 from evaluation.offline_settings import OfflineSettings
 from evaluation.verdict import SHARES, diagnose_weights
+
+NOTHING = "0.0"
+"""The blend that is what was logged."""
+
+BAND_LEVEL = 0.95
+"""Of the one-sided bounds that hold for all shares at once."""
 
 
 def blend_contributions(slots: LoggedSlots, name: str, share: float) -> tuple[np.ndarray, np.ndarray]:
@@ -53,10 +59,10 @@ def blend_curve(
         settings, seed: of the bootstrap of customers.
         shares: in (0, 1].
     Returns:
-        By share: `share`, `value`, `low`, `high`, `difference` to what was logged, and why it is `refused` (None where
-        it is not); and the largest share whose gain's one-sided lower bound (95 %) is above zero, 0 where none is. A
-        blend is refused by its departure from the incumbent at full scale, so that a small share cannot hide a bad
-        weight (see `evaluation.verdict.largest_blend`).
+        By share: `share`, `value`, `low`, `high`, `difference` to what was logged, `band` (the difference with
+        one-sided bounds of 95 % that hold for all shares at once), and why it is `refused` (None where it is not); and
+        the largest share whose lower bound is above zero, 0 where none is. A blend is refused by its departure from
+        the incumbent at full scale: a small share cannot hide a bad weight (`evaluation.verdict.largest_blend`).
     """
     use = np.flatnonzero(slots.known[:, 0])
     if not len(use):
@@ -65,14 +71,21 @@ def blend_curve(
     found = {share: blend_contributions(here, name, share) for share in (0.0, *shares)}
     estimates = {str(share): Contributions(value, np.ones(len(use))) for share, (value, _) in found.items()}
     result = bootstrap(estimates, use, settings.draws, settings.level, seed)
+    why = {share: diagnose_weights(1 + (found[share][1] - 1) / share).refused for share in shares}
+    errors = {str(share): result.standard_error(str(share), NOTHING) for share in shares if why[share] is None}
+    below, above = simultaneous_factors(result, errors, NOTHING, BAND_LEVEL)
     curve, safe = [], 0.0
     for share in shares:
-        refused = diagnose_weights(1 + (found[share][1] - 1) / share).refused
-        point: dict[str, Any] = dict.fromkeys(("value", "low", "high", "difference"))
-        if not refused:
-            difference = result.difference(str(share), "0.0").to_dict()
-            point = {**result.interval(str(share)).to_dict(), "difference": difference}
-            if result.lower_bound(str(share), "0.0") > 0:
+        point: dict[str, Any] = dict.fromkeys(("value", "low", "high", "difference", "band"))
+        if why[share] is None:
+            difference, error = result.difference(str(share), NOTHING), errors[str(share)]
+            low, high = difference.value - below * error, difference.value + above * error
+            point = {
+                **result.interval(str(share)).to_dict(),
+                "difference": difference.to_dict(),
+                "band": {"value": difference.value, "low": low, "high": high},
+            }
+            if low > 0:
                 safe = max(safe, share)
-        curve.append({"share": share, **point, "refused": refused})
+        curve.append({"share": share, **point, "refused": why[share]})
     return curve, safe

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from evaluation.content_attributes import MIPS, KnownEmbedding, OffCEM, attribute_embedding
 from evaluation.estimators import Contributions, LoggedDecisions
@@ -20,22 +21,10 @@ from evaluation.offline_settings import OfflineSettings
 from evaluation.verdict import diagnose, judge
 
 
-def full_logging(slots: LoggedSlots, fitted: np.ndarray) -> np.ndarray:
-    """The logging policy's probabilities of all decisions in the first slot: what was logged, else as fitted.
-
-    Args:
-        slots: N customers.
-        fitted: a fitted logging policy's. Shape [N, 1 + K].
-    Returns:
-        Shape [N, 1 + K], rows sum to 1; that of the decision taken is the logged one.
-    """
-    taken, logged = slots.action[:, :1], slots.logged_prob[:, :1]
-    rest = 1.0 - np.take_along_axis(fitted, taken, axis=1)
-    some = rest > 1e-9
-    scale = np.divide(1.0 - logged, rest, out=np.zeros_like(rest), where=some)
-    mixed: np.ndarray = fitted * scale
-    np.put_along_axis(mixed, taken, np.where(some, logged, 1.0), axis=1)
-    return mixed
+def kinds_of(contents: pd.DataFrame, names: Sequence[str]) -> list[str]:
+    """What each decision is like, hold first: the combination of some of its attributes. Length 1 + K."""
+    table = contents[list(names)].astype("string").fillna("missing")
+    return ["hold", *(" / ".join(row) for row in table.itertuples(index=False))]
 
 
 def estimate_by_attributes(
@@ -47,7 +36,7 @@ def estimate_by_attributes(
         slots: one slot of N customers.
         name: of the policy among theirs.
         kinds: what each decision is like, hold first. Length 1 + K.
-        logging: of all decisions; see `full_logging`. Shape [N, 1 + K].
+        logging: of all decisions; see `evaluation.slot_context.full_logging`. Shape [N, 1 + K].
         settings, seed: of the bootstrap of customers.
     Returns:
         None where no customer's slot is known.
@@ -62,7 +51,7 @@ def estimate_by_attributes(
     estimates = {"incumbent": Contributions(logged.reward, np.ones(len(use)))}
     estimates |= {e.name: e.contributions(logged, target, predicted) for e in estimators}
     result = bootstrap(estimates, use, settings.draws, settings.level, seed)
-    diagnostics = diagnose(*marginal.by_attribute(logged, target))
+    diagnostics = diagnose(*marginal.by_attribute(logged, target), logging=logging[use] @ marginal.embedding.prob)
     difference = result.difference(estimators[0].name, "incumbent")
     told = judge(difference, diagnostics, "the campaign", "what was done")
     found: dict[str, Any] = {

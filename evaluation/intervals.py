@@ -149,6 +149,29 @@ def bootstrap(
     return Bootstrap({name: estimate.value for name, estimate in estimates.items()}, replicates, level, kind)
 
 
+def simultaneous_factors(
+    result: Bootstrap, errors: Mapping[str, float], other: str, level: float
+) -> tuple[float, float]:
+    """How many standard errors below and above differences to `other` one-sided bounds lie that hold for all at once.
+
+    Quantiles of the largest t statistic among them all, on either side (max-t: Romano and Wolf 2005).
+
+    Args:
+        result: replicates of all the estimates and of `other`.
+        errors: standard errors of the differences, by name of the estimate.
+        other: from which differences are taken.
+        level: of the bounds.
+    """
+    largest = np.zeros(len(result.replicates[other]))
+    lowest = np.zeros_like(largest)
+    for name, error in errors.items():
+        if error > 0:
+            gain = result.points[name] - result.points[other]
+            departure = (result.replicates[name] - result.replicates[other] - gain) / error
+            largest, lowest = np.maximum(largest, departure), np.minimum(lowest, departure)
+    return float(np.quantile(largest, level)), float(np.quantile(-lowest, level))
+
+
 def customer_weights(customers: int, draws: int, seed: int) -> Iterator[np.ndarray]:
     """Independent Poisson(1) weights, chunk after chunk. Shapes [some draws, customers], float64.
 

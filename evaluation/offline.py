@@ -29,7 +29,7 @@ from evaluation.one_step import doubly_robust_parts
 from evaluation.probability_check import ProbabilityReport, check_probabilities
 from evaluation.rollout import Decides
 from evaluation.sensitivity import SensitivityProblem, sensitivity
-from evaluation.slot_context import SlotContext, context_of, join_contexts
+from evaluation.slot_context import SlotContext, context_of, full_logging, join_contexts
 from evaluation.verdict import Word, decides_as_logged, diagnose, diagnose_weights, safe_blend, verdict
 from propensity.response_model import ResponseModel
 from propensity.rewards import expected_rewards
@@ -66,6 +66,13 @@ class LoggedSlots:
     target: dict[str, np.ndarray]
     fitted: bool
     context: SlotContext | None = None
+
+    @property
+    def logging(self) -> np.ndarray | None:
+        """Probabilities of all decisions in the first slot (`full_logging`), if they were asked. Shape [N, 1 + K]."""
+        if self.context is None or self.context.logging is None:
+            return None
+        return full_logging(self.action[:, 0], self.logged_prob[:, 0], self.context.logging[:, 0])
 
     def take(self, rows: np.ndarray) -> LoggedSlots:
         """The customers at `rows` (int64 or bool mask)."""
@@ -151,8 +158,9 @@ def collect_slots(
             chances = policy.probabilities_of(seen).double().numpy()
             target[name][:, column] = chances / chances.sum(axis=1, keepdims=True)
         asked = None
-        if fitted:
+        if fitted or horizon == 1:
             asked = logging_policy.probabilities(as_logged(seen, part.eligible[:, column])).double().numpy()
+        if fitted and asked is not None:
             own = asked[np.arange(len(action)), action[:, column]]
             missing = np.isnan(logged_prob[:, column])
             logged_prob[missing, column] = np.clip(own[missing], LEAST_PROBABILITY, 1.0)
@@ -283,6 +291,8 @@ def refused_entry(entry: dict[str, Any], reason: str) -> dict[str, Any]:
     word = entry["verdict"] if entry["verdict"] == "not identifiable" else "cannot tell"
     found = {**entry, **NO_FIGURE, "diagnostics": diagnostics, "verdict": word}
     nothing: dict[str, Any] = {"sensitivity": None, "blends": []}
+    if not entry.get("whole_horizon"):
+        nothing["estimators"] = {}  # all of one decision lean on the probabilities
     empty = {key: made for key, made in nothing.items() if key in entry}
     return found | ({"against": against} if against else {}) | empty
 
@@ -297,7 +307,8 @@ def _one_step(slots: LoggedSlots, settings: OfflineSettings, seed: int) -> dict[
         for estimator in estimators:
             estimates[f"{estimator.name} {name}"] = estimator.contributions(logged, target[use, 0], predicted)
     result = bootstrap(estimates, logged.customer, settings.draws, settings.level, seed)
-    diagnosed = {name: diagnose(logged, target[use, 0]) for name, target in slots.target.items()}
+    logging = slots.logging[use] if slots.fitted and slots.logging is not None else None
+    diagnosed = {name: diagnose(logged, target[use, 0], logging) for name, target in slots.target.items()}
     report: dict[str, dict[str, Any]] = {}
     for name, target in slots.target.items():
         chosen, diagnostics = f"DR {name}", diagnosed[name]
@@ -328,7 +339,7 @@ def _one_step(slots: LoggedSlots, settings: OfflineSettings, seed: int) -> dict[
             problem = SensitivityProblem(ahead, residual, logged.reward, chance, logged.logged_prob, logged.customer)
             report[name]["sensitivity"] = sensitivity(problem, level=settings.level).to_dict()
         if diagnostics.refused:
-            report[name] |= NO_FIGURE
+            report[name] |= NO_FIGURE | {"estimators": {}}
     return report
 
 

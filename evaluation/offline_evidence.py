@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -11,14 +12,13 @@ from campaigns.column_groups import grouped_columns
 from evaluation.estimators import LoggedDecisions
 from evaluation.offline import LoggedSlots, check_slots
 from evaluation.offline_settings import OfflineSettings
+from evaluation.one_shot_detail import INCUMBENT, detail_of, distributions
 from evaluation.probability_check import predicted_shares
 from evaluation.support_breakdown import SupportRows, support_breakdown
 from evaluation.twins import MOST_ROWS, score_on_twins, twin_law, twins_report
 
 LEAST_ROWS = 200
 """A smaller log has no twins worth drawing."""
-
-INCUMBENT = "incumbent"
 
 
 def offline_evidence(slots: LoggedSlots, users: pd.DataFrame, names: tuple[str, ...]) -> dict[str, Any]:
@@ -36,13 +36,36 @@ def offline_evidence(slots: LoggedSlots, users: pd.DataFrame, names: tuple[str, 
     if context is None or not known.any():
         return {"support": None, "probabilities": None}
     customer = np.broadcast_to(np.arange(len(known))[:, None], known.shape)[known]
-    logging = None if context.logging is None else context.logging[known]
+    logging = context.logging[known] if slots.fitted and context.logging is not None else None
     rows = SupportRows(slots.action[known], slots.logged_prob[known], customer, context.daypart[known], logging)
     groups = list(grouped_columns(users))
     return {
         "support": {name: support_breakdown(p[known], rows, names, groups) for name, p in slots.target.items()},
         "probabilities": check_slots(slots, names).to_dict(names),
     }
+
+
+def one_shot_details(
+    slots: LoggedSlots, report: dict[str, Any], settings: OfflineSettings, seed: int, kinds: Sequence[str] | None
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What stands behind the estimates of a one-shot log that are not refused (`evaluation.one_shot_detail`).
+
+    Args:
+        slots: of N customers.
+        report: of `evaluate_offline`.
+        settings, seed: of the bootstrap.
+        kinds: see `detail_of`.
+    Returns:
+        The report with every policy's `estimators` and `blends`, and the `distributions` of value by policy. A log of
+        several decisions a customer gives back the report, and no distributions.
+    """
+    told = [name for name, entry in report.items() if entry["diagnostics"]["refused"] is None]
+    if slots.action.shape[1] > 1 or not told:
+        return report, {}
+    logging = slots.logging
+    fuller = {name: entry | detail_of(slots, name, settings, seed, kinds, logging) if name in told else entry
+              for name, entry in report.items()}  # fmt: skip
+    return fuller, distributions(slots, told, settings, seed)
 
 
 def twins_of(slots: LoggedSlots, settings: OfflineSettings, seed: int) -> dict[str, Any]:
@@ -54,7 +77,7 @@ def twins_of(slots: LoggedSlots, settings: OfflineSettings, seed: int) -> dict[s
     if len(use) > MOST_ROWS:
         use = np.sort(np.random.default_rng([seed, 59]).choice(use, MOST_ROWS, replace=False))
     logged = LoggedDecisions(use, slots.action[use, 0], slots.reward[use, 0], slots.logged_prob[use, 0])
-    features, logging = slots.context.features[use, 0], slots.context.logging
+    features, logging = slots.context.features[use, 0], slots.context.logging if slots.fitted else None
     decisions = slots.predicted.shape[2]
     others = predicted_shares(features, logged.action, use, decisions, seed) if logging is None else logging[use, 0]
     law = twin_law(logged, features, others, seed)

@@ -18,7 +18,13 @@ from evaluation.decision_features import fit_features
 from evaluation.diagnostics import LEAST_ESS_SHARE
 from evaluation.estimators import Contributions
 from evaluation.fqe import LoggedFeatures, LogMoments, feature_support, fit_linear_fqe, log_moments
-from evaluation.intervals import Bootstrap, Interval, bootstrap, minimum_detectable_difference
+from evaluation.intervals import (
+    Bootstrap,
+    Interval,
+    bootstrap,
+    minimum_detectable_difference,
+    simultaneous_factors,
+)
 from evaluation.marginal_ratio import LEAST_WINDOW_SHARE, MEAN_WINDOW_TOLERANCE, Windows, estimate_windows
 from evaluation.offline_settings import OfflineSettings
 from evaluation.reward_model import customer_folds
@@ -194,7 +200,7 @@ def blend_curve(
     """Differences to the log along the shares, with one-sided bounds that hold for all shares and windows at once.
 
     The bound at a share is the least over the windows that its interval spans of estimate - c x standard error, with c
-    the quantile of the largest t statistic among them all (max-t: Romano and Wolf 2005).
+    of `simultaneous_factors`.
 
     Args:
         estimate: of the policy and its blends.
@@ -215,13 +221,7 @@ def blend_curve(
         if windows.usable and detectable <= MOST_DETECTABLE * scale:
             used[place], errors = members, errors | found
     gains = {name: result.points[name] - result.points["log"] for name in errors}
-    largest = np.zeros(len(result.replicates["log"]))
-    lowest = np.zeros_like(largest)
-    for name, error in errors.items():
-        if error > 0:
-            departure = (result.replicates[name] - result.replicates["log"] - gains[name]) / error
-            largest, lowest = np.maximum(largest, departure), np.minimum(lowest, departure)
-    below, above = float(np.quantile(largest, level)), float(np.quantile(-lowest, level))
+    below, above = simultaneous_factors(result, errors, "log", level)
     curve: list[dict[str, Any]] = []
     for place, share in enumerate(estimate.shares):
         entry: dict[str, Any] = {"share": share, "fqe": float(estimate.fqe[place] - estimate.fqe_incumbent)}

@@ -101,7 +101,12 @@ def tuned_interval(result: Bootstrap, name: str, other: str | None = None) -> In
     loose, point = name + LEAST_BIASED, result.points[name]
     found = result.interval(loose) if other is None else result.difference(loose, other)
     value = point if other is None else point - result.points[other]
-    return Interval(value, min(value, found.low), max(value, found.high), found.level)
+    return Interval(value, *stretched(found, value), found.level)
+
+
+def stretched(interval: Interval, value: float) -> tuple[float, float]:
+    """Ends of an interval that holds a figure as well; NaN where nothing can be said."""
+    return float(np.minimum(interval.low, value)), float(np.maximum(interval.high, value))
 
 
 @dataclass(frozen=True)

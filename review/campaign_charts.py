@@ -1,4 +1,4 @@
-"""Figures of a new campaign's page: where estimates stand beside the markets' answers, and the curve of blends."""
+"""The figure of a new campaign's page: where estimates stand beside the markets' answers."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 from matplotlib import pyplot as plt
 from matplotlib import rc_context
-from matplotlib.ticker import FuncFormatter, MaxNLocator
+from matplotlib.ticker import MaxNLocator
 
 from review import words
 from review.charts import MARKS
-from review.drawing import BLUE, GREEN, GREY, INK, MINUS, MUTED, STYLE, WIDE, name_rows, signed_ticks, stripes, svg
+from review.drawing import INK, MUTED, STYLE, WIDE, name_rows, signed_ticks, stripes, svg
 from review.evidence import Range
 
 
@@ -70,34 +70,3 @@ def _pad(limits: tuple[float, float], set_limits: object, gains: Sequence[Range 
     low, high = min([0.0, *edges]), max([0.0, *edges])
     assert callable(set_limits)
     set_limits(low - 0.12 * reach, max(high + 0.12 * reach, 0.55 * reach if None in gains else -1e300))
-
-
-def blend(points: Sequence[tuple[float, Range | None]], safe: float, ylabel: str) -> str:
-    """Gain of (1 - a) incumbent + a campaign by the share a, with its interval; refused shares are crossed."""
-    known = [(share, gain) for share, gain in points if gain is not None]
-    refused = [share for share, gain in points if gain is None]
-    with rc_context(STYLE):
-        figure, axes = plt.subplots(figsize=(WIDE, 2.6))
-        axes.axhline(0, color=INK, lw=1)
-        shares = [0.0, *(share for share, _ in known)]
-        if known:
-            values = [0.0, *(gain.value for _, gain in known)]
-            low = [0.0, *(gain.value if gain.low is None else gain.low for _, gain in known)]
-            high = [0.0, *(gain.value if gain.high is None else gain.high for _, gain in known)]
-            axes.fill_between(shares, low, high, color=BLUE, alpha=0.16, lw=0)
-            axes.plot(shares, values, "-o", color=BLUE, lw=1.8, ms=4, label="estimate, 95 % interval")
-        if refused:
-            axes.plot(refused, [0.0] * len(refused), "x", color=GREY, ms=6, mew=1.6, label="refused")
-        if safe:
-            axes.axvline(safe, color=GREEN, lw=1.4, ls=(0, (4, 3)), label=f"largest safe share, {safe:.0%}")
-        axes.set(xlim=(0, 1.02), xlabel="share of decisions given to the campaign", ylabel=ylabel)
-        axes.xaxis.set_major_formatter(FuncFormatter(lambda share, _: f"{100 * share:.0f} %"))
-        axes.yaxis.set_major_locator(MaxNLocator(5))
-        axes.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{y:+.3g}".replace("-", MINUS) if y else "0"))
-        axes.grid(axis="y")
-        axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncol=3, borderaxespad=0.3, handlelength=1.4)
-        told = "; ".join(
-            f"{share:.0%}: {'refused' if gain is None else words.interval(gain, 3, signed=True)}"
-            for share, gain in points
-        )
-        return svg(figure, f"Gain by the share of decisions given to the campaign. {told}", "blend")

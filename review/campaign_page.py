@@ -11,7 +11,9 @@ from markupsafe import Markup
 
 from campaigns.errors import CampaignError
 from review import campaign_charts, words
+from review.blend_curve import blend_section, read_blends
 from review.campaign_charts import Row
+from review.estimators import estimators_section
 from review.evidence import Range, dig, mappings, number, read_range, text_of, texts
 from review.page import render_template, write_page
 
@@ -62,7 +64,7 @@ def render_campaign(answer: Mapping[str, Any]) -> str:
             "kicker": _kicker(answer),
             "cards": _cards(answer, gain, digits),
             "worth": _worth(answer, gain, digits),
-            "blend": _blend(answer, digits),
+            "blend": _blend(answer),
             "unlogged": _unlogged(answer),
             "contents": _contents(answer),
             "segments": _segments(answer, digits),
@@ -185,9 +187,6 @@ def _worth(answer: Mapping[str, Any], gain: Range | None, digits: int) -> Sectio
                 read_range(weighed.get("difference")), digits,
             )
         )  # fmt: skip
-    for estimator, block in (dig(offline, "estimators") or {}).items():
-        if estimator != name and gain is not None:
-            table.append(_worth_row(f"the log alone ({estimator})", _hours(answer), read_range(block), None, digits))
     for stretch, over in (("judged_slots", _hours(answer)), ("campaign", _days(answer))):
         for half, label in WORLDS.items():
             world = dig(answer, "market", stretch, "worlds", half)
@@ -205,6 +204,12 @@ def _worth(answer: Mapping[str, Any], gain: Range | None, digits: int) -> Sectio
         "label": text_of(dig(answer, "market", "label")),
         "by_attributes": texts(dig(answer, "by_attributes", "attributes")),
         "by_attributes_says": text_of(dig(answer, "by_attributes", "sentence")),
+        "behind": estimators_section(
+            offline if isinstance(offline, Mapping) and gain is not None else {},
+            answer.get("distributions"),
+            "campaign",
+            digits,
+        ),
         "diagnostics": _diagnostics(diagnostics),
         "notes": texts(dig(diagnostics, "notes")),
         "thin": _share(dig(answer, "market", "thin_send_share")),
@@ -241,21 +246,14 @@ def _diagnostics(block: object) -> list[tuple[str, str]]:
     ]
 
 
-def _blend(answer: Mapping[str, Any], digits: int) -> Section:
-    points = []
-    for point in mappings(answer.get("blend")):
-        share = number(point.get("share"))
-        if share is not None:
-            points.append((share, read_range(point.get("difference"))))
+def _blend(answer: Mapping[str, Any]) -> Section:
+    why_not = (
+        text_of(answer.get("blend_reason"))
+        or "the log carries too few decisions like the campaign\u2019s, at any share"
+    )
     safe = number(answer.get("safe_share")) or 0.0
-    if not any(gain for _, gain in points):
-        why = (
-            text_of(answer.get("blend_reason"))
-            or "the log carries too few decisions like the campaign\u2019s, at any share"
-        )
-        return {"why_not": why}
-    figure = campaign_charts.blend(points, safe, f"gain, {_first(answer)}")
-    return {"why_not": "", "figure": Markup(figure), "safe": words.percent(safe) if safe else ""}
+    points = read_blends(answer.get("blend"))
+    return blend_section(points, safe, f"gain, {_first(answer)}", "the campaign", why_not)
 
 
 def _unlogged(answer: Mapping[str, Any]) -> Section:

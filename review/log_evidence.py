@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from review import words
+from review.blend_curve import blend_section, read_blends
+from review.estimators import estimators_section
 from review.evidence import INCUMBENT, LEAST_CUSTOMERS, Candidate, Evidence, dig, mappings, number, text_of, texts
 
 Section = dict[str, Any]
@@ -25,7 +27,8 @@ def log_evidence_section(
     """Sentences and two small tables; all of it from `evaluation/offline.json` and `evaluation/twins.json`."""
     spoken = spoken_of(candidates, chosen)
     name = "" if spoken is None else words.the_policy(spoken.name)
-    entry = {} if spoken is None else entry_of(evidence, spoken.name)
+    key = "" if spoken is None else spoken.name
+    entry, whole = entry_of(evidence, key), _whole_entry(evidence, key)
     support = dig(evidence.part("offline"), "support", spoken.name) if spoken is not None else None
     sentences = [
         _probabilities(evidence),
@@ -40,6 +43,8 @@ def log_evidence_section(
         "rows": _support_rows(support),
         "policy": name,
         "twins": _twins(evidence, digits),
+        "behind": estimators_section(whole, dig(evidence.part("offline"), "distributions"), key, digits),
+        "blend": _blend(spoken, whole, name) if spoken is not None and whole else None,
     }
 
 
@@ -83,9 +88,27 @@ def sensitivity_sentence(entry: Mapping[str, Any], name: str) -> str:
 
 def entry_of(evidence: Evidence, name: str) -> Mapping[str, Any]:
     """What stands of a policy; where the whole horizon was estimated, what stands of its first slots."""
+    found = _whole_entry(evidence, name)
+    first = found.get("first_slots")
+    return first if isinstance(first, Mapping) else found
+
+
+def _whole_entry(evidence: Evidence, name: str) -> Mapping[str, Any]:
+    """What stands of a policy, over the whole horizon where that was estimated."""
     found = dig(evidence.part("offline"), "policies", name)
-    first = dig(found, "first_slots")
-    return first if isinstance(first, Mapping) else found if isinstance(found, Mapping) else {}
+    return found if isinstance(found, Mapping) else {}
+
+
+def _blend(spoken: Candidate, entry: Mapping[str, Any], name: str) -> Section | None:
+    """The curve of blends of the policy of which the section speaks; None where the run did not estimate it."""
+    points = read_blends(entry.get("blends"))
+    if not points:
+        return None
+    safe = max((share for share, gain in points if gain is not None and (gain.low or 0.0) > 0), default=0.0)
+    scope = words.offline_scope(spoken.offline) if spoken.offline is not None else ""
+    ylabel = f"gain, {scope}" if scope else "gain over the incumbent"
+    why_not = f"the log carries too few decisions like those of {name}, at any share"
+    return blend_section(points, safe, ylabel, name, why_not)
 
 
 def _probabilities(evidence: Evidence) -> str:

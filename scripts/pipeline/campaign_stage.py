@@ -20,7 +20,7 @@ from campaigns.features import daypart_of
 from campaigns.history import ABSENT, HOLD
 from campaigns.observation import make_calendar
 from evaluation.blend import blend_curve
-from evaluation.by_attributes import estimate_by_attributes, full_logging
+from evaluation.by_attributes import estimate_by_attributes, kinds_of
 from evaluation.live_test import DAYS, Spread, plan_test, spread_of
 from evaluation.new_campaign import (
     CAMPAIGN,
@@ -31,12 +31,13 @@ from evaluation.new_campaign import (
     sends_by_daypart,
 )
 from evaluation.offline import LoggedSlots, collect_slots, logged_rewards
+from evaluation.offline_evidence import one_shot_details
 from evaluation.rollout import Decides
 from evaluation.segments import LEAST_CUSTOMERS
 from scripts.pipeline.campaign_market import market_part
 from scripts.pipeline.campaign_segments import Segments, customer_segments
 from scripts.pipeline.campaign_setup import Judged, Setup, evaluated_slots, logged_sends, set_up, settings_of_setup
-from scripts.pipeline.context import JUDGE, Study, load_logging_policy, load_model, settings_of
+from scripts.pipeline.context import JUDGE, Study, content_categories, load_logging_policy, load_model, settings_of
 from scripts.pipeline.earlier_run import Models
 from scripts.pipeline.fit_stage import FREE
 from scripts.pipeline.progress import StageProgress
@@ -44,8 +45,6 @@ from scripts.pipeline.stage import Stage, show, write_json
 
 ANSWER = "campaign.json"
 LEAST_JUDGED = 2
-AS_LOGGED = "as logged"
-"""The logging policy among the policies that are asked, where all its probabilities are needed."""
 
 
 def answer_campaign(study: Study, models: Models, spec: CampaignSpec, target: Path) -> dict[str, Any]:
@@ -109,6 +108,7 @@ def _answer(
     words = list(dict.fromkeys(word for told in unseen.values() for word in told))
     asked = (names, words, config.evaluation, config.seed)
     report = campaign_report(slots, unknown, *asked)
+    spread = _detail(study, setup, slots, report)
     curve, safe, why_no_curve = _blend(slots, report, config.evaluation, config.seed)
     rows, suppressed = by_segment(slots, unknown, segments.code[judged.rows], segments.labels, *asked)
     market = market_part(study, models, setup, judged, segments, unknown.silent, progress)
@@ -136,6 +136,7 @@ def _answer(
         "offline": report["offline"],
         "offline_reason": report["offline_reason"],
         "prediction": report["prediction"],
+        "distributions": spread,
         "by_attributes": _by_attributes(study, setup, slots, unknown),
         "unlogged": report["unlogged"] | {
             "values": words,
@@ -163,8 +164,6 @@ def _collect(study: Study, models: Models, setup: Setup, judged: Judged, progres
         torch.from_numpy(~setup.contents.is_new),
     )
     policies: dict[str, Decides] = {CAMPAIGN: setup.serves(study, judged.rows, judged.shift)}
-    if study.is_one_shot:
-        policies[AS_LOGGED] = logger
     return collect_slots(
         study.grid.take(judged.rows), _people(study, judged.rows), setup.catalogue, study.log.clock,
         setup.policy.guardrails, study.objective, policies, load_model(models.train.folder), logger, judged.slots,
@@ -172,14 +171,26 @@ def _collect(study: Study, models: Models, setup: Setup, judged: Judged, progres
     )  # fmt: skip
 
 
+def _detail(study: Study, setup: Setup, slots: LoggedSlots, report: dict[str, Any]) -> dict[str, Any]:
+    """Puts what stands behind a one-shot campaign's estimate into the report, and gives the distributions of value."""
+    config, names = study.config, content_categories(study)
+    if not study.is_one_shot or report["offline"] is None or report["offline"]["value"] is None:
+        return {}
+    kinds = kinds_of(setup.contents.table, names) if names else None
+    fuller, spread = one_shot_details(
+        slots, {CAMPAIGN: report["offline"]}, config.evaluation, config.seed, kinds
+    )  # fmt: skip
+    report["offline"] = fuller[CAMPAIGN]
+    return spread
+
+
 def _by_attributes(study: Study, setup: Setup, slots: LoggedSlots, unknown: Unknown) -> dict[str, Any] | None:
     """A one-shot campaign's new contents weighed by their categories; None where there is nothing to weigh so."""
-    names = [c.name for c in study.content_encoder.columns if c.kind == "category" and c.name != "content_id"]
-    if not study.is_one_shot or not names or not slots.target[CAMPAIGN][:, 0, 1:][:, unknown.new].any():
+    names, logging = content_categories(study), slots.logging
+    sends_new = slots.target[CAMPAIGN][:, 0, 1:][:, unknown.new].any()
+    if not study.is_one_shot or logging is None or not names or not sends_new:
         return None
-    table = setup.contents.table[names].astype("string").fillna("missing")
-    kinds = ["hold", *(" / ".join(row) for row in table.itertuples(index=False))]
-    logging = full_logging(slots, slots.target[AS_LOGGED][:, 0])
+    kinds = kinds_of(setup.contents.table, names)
     found = estimate_by_attributes(slots, CAMPAIGN, kinds, logging, study.config.evaluation, study.config.seed)
     return None if found is None else {"attributes": names, **found}
 

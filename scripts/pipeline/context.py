@@ -340,6 +340,11 @@ def inputs_of(study: Study) -> dict[str, Any]:
     }
 
 
+def content_categories(study: Study) -> list[str]:
+    """Names of the contents' categorical attributes."""
+    return [c.name for c in study.content_encoder.columns if c.kind == "category" and c.name != "content_id"]
+
+
 def settings_of(part: Any) -> dict[str, Any]:
     """A settings dataclass as JSON."""
     return asdict(part)

@@ -11,9 +11,10 @@ import torch
 
 from agents.panel import PANEL, RULE
 from campaigns.guardrails import NO_GUARDRAILS
+from evaluation.by_attributes import kinds_of
 from evaluation.intervals import mean_interval
 from evaluation.offline import check_slots, collect_slots, evaluate_offline, refused_entry
-from evaluation.offline_evidence import offline_evidence, twins_of
+from evaluation.offline_evidence import offline_evidence, one_shot_details, twins_of
 from evaluation.rollout import Rollout, rollout
 from evaluation.sequences import collect_sequences
 from evaluation.sequential import evaluate_sequences
@@ -21,7 +22,15 @@ from evaluation.thin_support import ThinCount
 from policies.incumbent import Incumbent
 from policies.policy import Policy, load_policy
 from scripts.pipeline.agent_stage import plain_rules
-from scripts.pipeline.context import JUDGE, TRAIN, Study, load_logging_policy, load_model, settings_of
+from scripts.pipeline.context import (
+    JUDGE,
+    TRAIN,
+    Study,
+    content_categories,
+    load_logging_policy,
+    load_model,
+    settings_of,
+)
 from scripts.pipeline.fit_stage import FREE, log_support_of, serving_guardrails
 from scripts.pipeline.progress import StageProgress
 from scripts.pipeline.stage import Stage, write_json
@@ -124,10 +133,19 @@ def offline_stage(study: Study, agents: dict[str, Stage], train: Stage, incumben
                       for name, short in report.items()}  # fmt: skip
         # What each policy decides, on average over the customers, in the first slot.
         decides = {name: chances[:, 0].mean(axis=0).tolist() for name, chances in collected.target.items()}
-        found = {"policies": report, "fitted": collected.fitted, "arms": _arms(study), "decides": decides}
-        names = ("hold", *map(str, study.catalogue.ids))
-        evidence = offline_evidence(collected, study.log.users.iloc[rows].reset_index(drop=True), names)
-        write_json(folder / "offline.json", found | evidence)
+        names = content_categories(study)
+        kinds = kinds_of(study.log.contents, names) if names else None
+        report, spread = one_shot_details(collected, report, config.evaluation, config.seed, kinds)
+        found = {
+            "policies": report,
+            "distributions": spread,
+            "fitted": collected.fitted,
+            "arms": _arms(study),
+            "decides": decides,
+        }
+        decisions = ("hold", *map(str, study.catalogue.ids))
+        evidence = offline_evidence(collected, study.log.users.iloc[rows].reset_index(drop=True), decisions)
+        write_json(folder / "offline.json", found | {"decides": decides} | evidence)
         write_json(folder / "twins.json", twins_of(collected, config.evaluation, config.seed))
 
     settings = {

@@ -82,3 +82,16 @@ def test_a_small_share_does_not_hide_a_bad_weight() -> None:
 def test_without_a_known_slot_there_is_no_curve() -> None:
     slots = log(customers=20)
     assert blend_curve(replace(slots, known=np.zeros_like(slots.known)), "new", SETTINGS, 0) == ([], 0.0)
+
+
+def test_bounds_hold_for_all_shares_at_once() -> None:
+    """Over many logs all shares' bounds hold together as often as they say, and single intervals do not."""
+    together, apart = [], []
+    for seed in range(80):
+        curve, _ = blend_curve(log(customers=1500, seed=seed), "new", SETTINGS, seed, shares=(0.1, 0.4, 0.7, 1.0))
+        gains = [truth((1 - p["share"]) * LOGGING + p["share"] * TARGET, 3) - truth(LOGGING, 3) for p in curve]
+        assert all(point["band"]["low"] <= point["difference"]["value"] <= point["band"]["high"] for point in curve)
+        together.append(all(p["band"]["low"] <= gain for p, gain in zip(curve, gains, strict=True)))
+        apart.append(curve[-1]["band"]["low"] <= gains[-1])
+    assert np.mean(together) >= 0.9
+    assert np.mean(apart) >= np.mean(together)

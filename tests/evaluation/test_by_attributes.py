@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import pytest
 
-from evaluation.by_attributes import estimate_by_attributes, full_logging
+from evaluation.by_attributes import estimate_by_attributes, kinds_of
 from evaluation.offline import LoggedSlots
 from evaluation.offline_settings import OfflineSettings
+from evaluation.slot_context import full_logging
 
 SETTINGS = OfflineSettings(draws=300)
 LOGGING = np.array([0.5, 0.2, 0.2, 0.1, 0.0])
@@ -31,7 +33,7 @@ def log(target: tuple[float, ...], seed: int = 0, customers: int = 6000) -> Logg
 
 def logging_of(slots: LoggedSlots) -> np.ndarray:
     """All of the logging policy's probabilities."""
-    return full_logging(slots, np.broadcast_to(LOGGING, (len(slots.action), 5)))
+    return full_logging(slots.action[:, 0], slots.logged_prob[:, 0], np.broadcast_to(LOGGING, (len(slots.action), 5)))
 
 
 def test_a_new_content_of_a_known_kind_gets_its_true_value() -> None:
@@ -62,8 +64,13 @@ def test_a_kind_that_was_never_sent_is_not_identifiable() -> None:
 def test_the_logged_probability_is_kept_and_the_rest_shared_as_fitted() -> None:
     slots = log((1.0, 0.0, 0.0, 0.0, 0.0), customers=50)
     fitted = np.broadcast_to([0.2, 0.4, 0.2, 0.2, 0.0], (50, 5))
-    found = full_logging(slots, fitted)
+    found = full_logging(slots.action[:, 0], slots.logged_prob[:, 0], fitted)
     np.testing.assert_allclose(found.sum(axis=1), 1.0)
     np.testing.assert_allclose(np.take_along_axis(found, slots.action, axis=1), slots.logged_prob)
     held = int(np.flatnonzero(slots.action[:, 0] == 0)[0])
     np.testing.assert_allclose(found[held], [0.5, 0.25, 0.125, 0.125, 0.0])
+
+
+def test_missing_attributes_are_a_kind_of_their_own() -> None:
+    table = pd.DataFrame({"content_id": ["a", "b", "c"], "kind": ["x", None, "x"], "tone": ["p", "q", "p"]})
+    assert kinds_of(table, ["kind", "tone"]) == ["hold", "x / p", "missing / q", "x / p"]
