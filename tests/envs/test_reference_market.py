@@ -13,6 +13,7 @@ import torch
 from campaigns.errors import CampaignError
 from envs.reference import market
 from envs.reference.customers import ZONES, make_customers
+from envs.reference.held_back import HELD_BACK
 from envs.reference.market import NOISE_COLUMNS, Outcome
 from envs.reference.variants import VARIANTS, find_variant
 from envs.reference.world import ReferenceWorld
@@ -307,3 +308,13 @@ def test_the_graphics_card_agrees_with_the_processor():
     for field in fields(here):
         mine, other = getattr(here, field.name).float(), getattr(there, field.name).float().cpu()
         assert float(torch.isclose(mine, other, rtol=1e-3, atol=1e-5).float().mean()) > 0.999, field.name
+
+
+def test_what_is_held_back_from_tuning_is_found_by_name_alone():
+    assert not set(HELD_BACK) & set(VARIANTS)
+    for name, variant in HELD_BACK.items():
+        assert find_variant(name) is variant
+        outcome = ReferenceWorld(variant, 300, seed=3)
+        state = outcome.initial_state()
+        _, brought = outcome.step(state, torch.ones(300, dtype=torch.int64), torch.rand(300, outcome.noise_columns))
+        assert 0.01 < float(brought.expected_opened.mean()) < 0.9

@@ -5,10 +5,8 @@ from __future__ import annotations
 from functools import cache
 
 import pytest
-import torch
 
-from envs.reference.held_back import HELD_BACK
-from envs.reference.variants import VARIANTS, find_variant
+from envs.reference.variants import VARIANTS
 from envs.reference.world import ReferenceWorld
 from tests.envs.reference_rules import GRID, STRICTNESS, Logger, Oracle, Result, Rule, rollout
 
@@ -33,16 +31,6 @@ def logged(variant: str) -> Result:
 
 def best(variant: str) -> tuple[int, str, str]:
     return max(GRID, key=lambda rule: rules(variant)[rule].mean)
-
-
-def test_what_is_held_back_from_tuning_is_found_by_name_alone():
-    assert not set(HELD_BACK) & set(VARIANTS)
-    for name, variant in HELD_BACK.items():
-        assert find_variant(name) is variant
-        outcome = ReferenceWorld(variant, 300, seed=3)
-        state = outcome.initial_state()
-        _, brought = outcome.step(state, torch.ones(300, dtype=torch.int64), torch.rand(300, outcome.noise_columns))
-        assert 0.01 < float(brought.expected_opened.mean()) < 0.9
 
 
 def test_the_best_rule_differs_between_the_variants():
