@@ -146,7 +146,7 @@ class DevicePPO(MaskablePPO):
     def _moments(self) -> Tensor:
         """What the critic sees now; see `tower_policy.moments`."""
         seen, remaining = self.episodes.seen, self.episodes.remaining
-        return moments(seen.population.features, seen.state, remaining.unsqueeze(1), seen.candidates)
+        return moments(seen.population.features, seen.state, remaining.unsqueeze(1), seen.candidate_range)
 
     def _decide(self, buffer: TensorRolloutBuffer, slot: int) -> None:
         """Decisions of all rows, with what the update needs to know of them. Where hold is forced, nobody is asked."""

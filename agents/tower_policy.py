@@ -22,20 +22,18 @@ def moment_width(spec: ActorSpec) -> int:
     return spec.customers + spec.state + 1 + 3 * spec.candidates
 
 
-def moments(customers: Tensor, state: Tensor, remaining: Tensor, candidates: Tensor) -> Tensor:
+def moments(customers: Tensor, state: Tensor, remaining: Tensor, candidate_range: Tensor) -> Tensor:
     """What the critic sees of N customers; what the actor sees but for candidates stands first.
 
     Args:
         customers: Shape [N, Fu].
         state: Shape [N, Fs].
         remaining: share of the horizon left. Shape [N, 1].
-        candidates: Shape [N, K, Fc].
+        candidate_range: mean, maximum and minimum over the contents; see `Observation`. Shape [N, 3 Fc].
     Returns:
-        Customer, state, share left, and candidate features' mean, maximum and minimum over the contents. Shape
-        [N, Fu + Fs + 1 + 3 Fc].
+        Shape [N, Fu + Fs + 1 + 3 Fc].
     """
-    pooled = [candidates.mean(1), candidates.amax(1), candidates.amin(1)]
-    return torch.cat([customers, state, remaining, *pooled], dim=1)
+    return torch.cat([customers, state, remaining, candidate_range], dim=1)
 
 
 class TowerPolicy(MaskableActorCriticPolicy):
@@ -109,7 +107,9 @@ class TowerPolicy(MaskableActorCriticPolicy):
 
     def predict_values(self, obs: Tensor) -> Tensor:  # type: ignore[override] # observations are never dicts here
         """Value of each observation vector. Shape [B, 1]."""
-        value: Tensor = self.critic(moments(*self._split(obs)))
+        customers, state, remaining, candidates = self._split(obs)
+        pooled = torch.cat([candidates.mean(1), candidates.amax(1), candidates.amin(1)], dim=1)
+        value: Tensor = self.critic(moments(customers, state, remaining, pooled))
         return value
 
     def forward(

@@ -1,6 +1,7 @@
 """What a network sees of a history: state features of the customer and candidate-relative ones of a content.
 
-Only integers go in and the same float arithmetic comes out, wherever it is called from.
+Only integers go in and the same float arithmetic comes out, wherever it is called from. It is done with customers in
+the last dimension, so that every operation goes over many customers at once.
 """
 
 from __future__ import annotations
@@ -22,8 +23,8 @@ from campaigns.history import (
     SEND,
     VISIT,
     History,
-    count_since,
-    sends_within,
+    ages,
+    count_within,
 )
 
 FAR_HOURS = 28 * 24
@@ -83,66 +84,41 @@ def state_features(history: History, slot: Tensor, minute: Tensor, weekday: Tens
     Returns:
         Columns as in STATE_FEATURES. Shape [N, Fs], float32.
     """
+    # Customers come last until the end, as in `ages`.
     hour = minute.float() * (2.0 * math.pi / MINUTES_PER_DAY)
     day = weekday.float() * (2.0 * math.pi / 7.0)
     daypart = daypart_of(minute)
-    clock = torch.stack(
-        [
-            hour.sin(),
-            hour.cos(),
-            (2 * hour).sin(),
-            (2 * hour).cos(),
-            day.sin(),
-            day.cos(),
-            (weekday >= 5).float(),
-        ],
-        dim=1,
-    )
-    dayparts = torch.nn.functional.one_hot(daypart, len(DAYPARTS)).float()
-    recency = _recency(slot.unsqueeze(1), history.last, slot_hours)  # [N, 6]
-    recent = torch.stack(
-        [
-            sends_within(history, slot, _slots(1, slot_hours)),
-            sends_within(history, slot, _slots(3, slot_hours)),
-            sends_within(history, slot, _slots(7, slot_hours)),
-            history.unopened,
-        ],
-        dim=1,
-    )
-    total = history.total.float()
-    sends = total[:, SEND]
-    open_rate = _rate(total[:, OPEN], sends)
-    click_rate = _rate(total[:, CLICK], sends)
+    dayparts = daypart == torch.arange(len(DAYPARTS), device=slot.device).unsqueeze(1)  # [4, N]
+    sent = ages(history.recent, slot)  # [RECENT, N]
+    recent = [count_within(sent, _slots(days, slot_hours)) for days in (1, 3, 7)]
+    total = history.total.t().float()
+    open_rate, click_rate = _rate(total[OPEN], total[SEND]), _rate(total[CLICK], total[SEND])
     hours_known = ((slot - history.first) * slot_hours).clamp(max=FAR_HOURS).float()
     hours_known = torch.where(history.first == NEVER, 0.0, hours_known)
-    purchases_per_day = total[:, PURCHASE] / (hours_known / 24.0 + 7.0)
-    here = history.daypart_counts.gather(1, daypart.view(-1, 1, 1).expand(-1, 1, 2)).squeeze(1).float()
-    rest = torch.stack(
+    here = history.daypart_counts.gather(1, daypart.view(-1, 1, 1).expand(-1, 1, 2)).squeeze(1).t().float()
+    features = torch.cat(
         [
-            open_rate,
-            click_rate,
-            purchases_per_day,
-            torch.log1p(here[:, 0]),
-            _rate(here[:, 1], here[:, 0]) - open_rate,
-            torch.log1p(hours_known) / math.log1p(FAR_HOURS),
-            history.opted_out.float().mean(dim=1),
-        ],
-        dim=1,
+            torch.stack([hour.sin(), hour.cos(), (2 * hour).sin(), (2 * hour).cos()]),
+            dayparts.float(),
+            torch.stack([day.sin(), day.cos(), (weekday >= 5).float()]),
+            _recency(ages(history.last, slot), slot_hours),
+            torch.log1p(torch.stack([*recent, history.unopened]).float()),
+            torch.log1p(_load(sent, slot_hours)),
+            torch.log1p(total[[SEND, OPEN, CLICK, VISIT, PURCHASE, ORGANIC]]),
+            torch.stack(
+                [
+                    open_rate,
+                    click_rate,
+                    total[PURCHASE] / (hours_known / 24.0 + 7.0),
+                    torch.log1p(here[0]),
+                    _rate(here[1], here[0]) - open_rate,
+                    torch.log1p(hours_known) / math.log1p(FAR_HOURS),
+                    history.opted_out.float().mean(dim=1),
+                ]
+            ),
+        ]
     )
-    counters = total[:, [SEND, OPEN, CLICK, VISIT, PURCHASE, ORGANIC]]
-    return torch.cat(
-        [
-            clock[:, :4],
-            dayparts,
-            clock[:, 4:],
-            recency,
-            torch.log1p(recent.float()),
-            torch.log1p(_load(history, slot, slot_hours)),
-            torch.log1p(counters),
-            rest,
-        ],
-        dim=1,
-    )
+    return features.t().contiguous()
 
 
 def candidate_features(
@@ -157,43 +133,42 @@ def candidate_features(
         slot_hours: length of a slot.
         content: content index of one candidate a customer, shape [N], int64; or None for all K.
     Returns:
-        Columns as in CANDIDATE_FEATURES. Shape [N, K, Fc], or [N, Fc] where `content` is given. float32.
+        Columns as in CANDIDATE_FEATURES, customers last. Shape [K, Fc, N], or [1, Fc, N] where `content` is given;
+        float32.
     """
-    if content is None:
-        content_recent = history.content_recent
-        category_recent = history.category_recent[:, catalogue.category]
-        counts = history.category_counts[:, catalogue.category].float()
-    else:
-        row = content.view(-1, 1, 1)
-        category = catalogue.category[content].view(-1, 1, 1)
-        content_recent = history.content_recent.gather(1, row.expand(-1, 1, REPEATS))
-        category_recent = history.category_recent.gather(1, category.expand(-1, 1, REPEATS))
-        counts = history.category_counts.gather(1, category.expand(-1, 1, 4)).float()
-    moment = slot.view(-1, 1, 1)
-    content_hours = _recency(moment, content_recent[..., :1], slot_hours).squeeze(-1)
-    category_hours = _recency(moment, category_recent[..., :1], slot_hours).squeeze(-1)
-    total = history.total.float()
-    open_rate = _rate(total[:, OPEN], total[:, SEND]).unsqueeze(1)
-    features = torch.stack(
+    content_recent, category_recent, counts = history.content_recent, history.category_recent, history.category_counts
+    if content is not None:
+        row, category = content.view(-1, 1, 1), catalogue.category[content].view(-1, 1, 1)
+        content_recent = content_recent.gather(1, row.expand(-1, 1, REPEATS))
+        category_recent = category_recent.gather(1, category.expand(-1, 1, REPEATS))
+        counts = counts.gather(1, category.expand(-1, 1, 4))
+    of_content, of_category = ages(content_recent, slot), ages(category_recent, slot)
+    sends, opens, clicks, purchases = counts.permute(2, 1, 0).float()  # [C, N] each
+    total = history.total.t().float()
+    told = torch.stack(
         [
-            content_hours,
-            (content_recent[..., 0] == NEVER).float(),
-            *(_within(content_recent, moment - _slots(days, slot_hours)) for days in (3, 7, 14, 28)),
-            category_hours,
-            *(_within(category_recent, moment - _slots(days, slot_hours)) for days in (3, 7, 14)),
-            torch.log1p(counts[..., 0]),
-            _rate(counts[..., 1], counts[..., 0]) - open_rate,
-            _rate(counts[..., 2], counts[..., 0]),
-            torch.log1p(counts[..., 3]),
+            _recency(of_category[:, 0], slot_hours),
+            *(_within(of_category, days, slot_hours) for days in (3, 7, 14)),
+            torch.log1p(sends),
+            _rate(opens, sends) - _rate(total[OPEN], total[SEND]),
+            _rate(clicks, sends),
+            torch.log1p(purchases),
         ],
-        dim=-1,
-    )
-    return features if content is None else features.squeeze(1)
+        dim=1,
+    )  # [C, 8, N]
+    features = torch.empty((content_recent.shape[1], len(CANDIDATE_FEATURES), len(history)), device=slot.device)
+    features[:, 0] = _recency(of_content[:, 0], slot_hours)
+    features[:, 1] = (content_recent[..., 0] == NEVER).t()
+    for column, days in enumerate((3, 7, 14, 28), start=2):
+        features[:, column] = _within(of_content, days, slot_hours)
+    features[:, 6:] = told.index_select(0, catalogue.category) if content is None else told
+    return features
 
 
-def _load(history: History, slot: Tensor, slot_hours: int) -> Tensor:
-    hours = ((slot.unsqueeze(1) - history.recent) * slot_hours).clamp(max=FAR_HOURS).float()
-    return torch.stack([torch.exp2(-hours / half).sum(dim=1) for half in LOAD_HALF_LIVES], dim=1)
+def _load(age: Tensor, slot_hours: int) -> Tensor:
+    """Decayed counts from the ages of the latest sends, [RECENT, N]; one row a half-life, [2, N]."""
+    hours = (age.float() * slot_hours).clamp_(max=FAR_HOURS)
+    return torch.stack([torch.exp2(-hours / half).sum(dim=0) for half in LOAD_HALF_LIVES])
 
 
 def _slots(days: int, slot_hours: int) -> int:
@@ -201,13 +176,13 @@ def _slots(days: int, slot_hours: int) -> int:
     return days * 24 // slot_hours
 
 
-def _recency(slot: Tensor, last: Tensor, slot_hours: int) -> Tensor:
-    hours = ((slot - last) * slot_hours).clamp(0, FAR_HOURS).float()
+def _recency(age: Tensor, slot_hours: int) -> Tensor:
+    hours = (age.float() * slot_hours).clamp_(0, FAR_HOURS)
     return torch.log1p(hours) / math.log1p(FAR_HOURS)
 
 
-def _within(recent: Tensor, since: Tensor) -> Tensor:
-    return count_since(recent, since).float() / 2.0
+def _within(age: Tensor, days: int, slot_hours: int) -> Tensor:
+    return count_within(age, _slots(days, slot_hours)).float() / 2.0
 
 
 def _rate(successes: Tensor, tries: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ from torch import Tensor
 from campaigns.audience import Catalogue, Population
 from campaigns.clock import SlotClock
 from campaigns.errors import CampaignError
-from campaigns.history import RECENT, REPEATS, SEND, History, repeats_within, sends_within
+from campaigns.history import OLDEST, RECENT, REPEATS, SEND, History, ages, count_within
 from campaigns.ranges import check_range
 
 
@@ -88,20 +88,20 @@ def allowed_decisions(
     Returns:
         Shape [N, 1 + K], bool; column 0 is hold.
     """
-    customer = torch.ones_like(slot, dtype=torch.bool)
-    for blocked in customer_blocks(guardrails, history, slot, minute, population, clock).values():
-        customer = customer & ~blocked
+    blocked = torch.zeros_like(slot, dtype=torch.bool)
+    for by_rule in customer_blocks(guardrails, history, slot, minute, population, clock).values():
+        blocked |= by_rule
     reachable = population.consent & ~history.opted_out  # [N, M]
-    content = reachable[:, catalogue.channel] & customer.unsqueeze(1)
+    content = reachable.t()[catalogue.channel] & ~blocked  # [K, N]: customers last, as in `ages`
+    past = ages(history.content_recent, slot)
     if guardrails.content_spacing_hours:
-        hours = (slot.unsqueeze(1) - history.content_recent[..., 0]) * clock.slot_hours
-        content = content & (hours >= guardrails.content_spacing_hours)
+        content &= past[:, 0] >= min(guardrails.content_spacing_hours / clock.slot_hours, OLDEST)
     for cap, days in ((guardrails.content_max_per_week, 7), (guardrails.content_max_per_month, 28)):
         if cap:
-            content = content & (repeats_within(history, slot, clock.slots_in(days)) < cap)
+            content &= count_within(past, clock.slots_in(days)) < cap
     if eligible is not None:
-        content = content & (eligible if eligible.dim() == 2 else eligible.unsqueeze(1))
-    return torch.cat([torch.ones_like(content[:, :1]), content], dim=1)
+        content &= eligible.t() if eligible.dim() == 2 else eligible
+    return torch.cat([torch.ones_like(content[:1]), content]).t().contiguous()
 
 
 def customer_blocks(
@@ -119,10 +119,11 @@ def customer_blocks(
     }
     if clock.slot_hours < 24:  # a daily slot does not say at which hour its send goes out
         blocks["quiet_hours"] = _in_quiet_time(guardrails, minute)
+    sent = ages(history.recent, slot)
     if guardrails.max_per_day:
-        blocks["cap_day"] = sends_within(history, slot, clock.slots_in(1)) >= guardrails.max_per_day
+        blocks["cap_day"] = count_within(sent, clock.slots_in(1)) >= guardrails.max_per_day
     if guardrails.max_per_week:
-        blocks["cap_week"] = sends_within(history, slot, clock.slots_in(7)) >= guardrails.max_per_week
+        blocks["cap_week"] = count_within(sent, clock.slots_in(7)) >= guardrails.max_per_week
     if guardrails.spacing_hours:
         blocks["spacing"] = (slot - history.last[:, SEND]) * clock.slot_hours < guardrails.spacing_hours
     return blocks

@@ -219,20 +219,38 @@ def record_happenings(
 
 def sends_within(history: History, slot: Tensor, slots: int) -> Tensor:
     """Sends in the `slots` slots before `slot` (itself excluded), at most RECENT. Shape [N], int64."""
-    return count_since(history.recent, (slot - slots).unsqueeze(1)).to(torch.int64)
+    return count_within(ages(history.recent, slot), slots).to(torch.int64)
 
 
 def repeats_within(history: History, slot: Tensor, slots: int) -> Tensor:
     """Sends of each content in the `slots` slots before `slot`, at most REPEATS. Shape [N, K], int64."""
-    return count_since(history.content_recent, (slot - slots).view(-1, 1, 1)).to(torch.int64)
+    return count_within(ages(history.content_recent, slot), slots).t().to(torch.int64)
 
 
-def count_since(recent: Tensor, since: Tensor) -> Tensor:
-    """How many of the slots in the last dimension of `recent` ([..., R], int32) are not before `since` (broadcast).
+OLDEST = 2**15 - 1
+"""Slots that an age is cut at: beyond every window, and small integers are fast."""
 
-    Small integers throughout: comparing and adding up int64 took three times as long. Shape [...], int8.
+
+def ages(recent: Tensor, slot: Tensor) -> Tensor:
+    """Slots that have passed since each of the latest sends, OLDEST for what never happened.
+
+    Customers come last, so that sums over the latest sends and over contents go over many customers at once.
+
+    Args:
+        recent: Shape [N, R] or [N, G, R], int32.
+        slot: Shape [N], int64.
+    Returns:
+        Shape [R, N] or [G, R, N], int16.
     """
-    return (recent >= since.to(torch.int32)).to(torch.int8).sum(dim=-1, dtype=torch.int8)
+    turned = recent.flatten(1).t().contiguous()
+    passed = (slot.to(torch.int32) - turned).clamp_(-OLDEST, OLDEST).to(torch.int16)
+    return passed.view(*recent.shape[1:], len(slot))
+
+
+def count_within(age: Tensor, slots: int) -> Tensor:
+    """How many of the `ages` [..., R, N] are at most `slots`. Shape [..., N], int16."""
+    # Compared into integers of the same size: into bools, which then had to be added up, took five times as long.
+    return torch.le(age, slots, out=torch.empty_like(age)).sum(dim=-2, dtype=torch.int16)
 
 
 def _write(table: Tensor, column: Tensor, value: Tensor, mask: Tensor) -> Tensor:

@@ -78,11 +78,25 @@ class Observation:
     @cached_property
     def candidates(self) -> Tensor:
         """Candidate-relative features of every content. Shape [N, K, Fc], float32."""
+        turned = self._candidates.flatten(0, 1).t().contiguous()
+        return turned.view(len(self), len(self.catalogue), -1)
+
+    @cached_property
+    def candidate_range(self) -> Tensor:
+        """Mean, maximum and minimum of each candidate feature over the contents. Shape [N, 3 Fc], float32."""
+        return torch.cat([self._candidates.mean(0), self._candidates.amax(0), self._candidates.amin(0)]).t()
+
+    @cached_property
+    def _candidates(self) -> Tensor:
+        """As `candidates`, with customers last. Shape [K, Fc, N]."""
         return candidate_features(self.history, self.slot, self.catalogue, self.clock.slot_hours)
 
     def candidate(self, content: Tensor) -> Tensor:
         """Candidate-relative features of one content index a customer ([N], int64). Shape [N, Fc], float32."""
-        return candidate_features(self.history, self.slot, self.catalogue, self.clock.slot_hours, content)
+        if "candidates" in vars(self):
+            return self.candidates[torch.arange(len(self), device=content.device), content]
+        found = candidate_features(self.history, self.slot, self.catalogue, self.clock.slot_hours, content)
+        return found.squeeze(0).t().contiguous()
 
 
 def make_calendar(

@@ -131,15 +131,22 @@ class Trunk(nn.Module):
             Shape [N, H], or [N, k, H] for all members.
         """
 
-        def pick(table: Tensor) -> Tensor:
-            return table.unsqueeze(0) if member is None else table[member]
-
-        kept = projected.unsqueeze(1) if member is None else projected
+        kept, chosen = projected.unsqueeze(1), None
+        if member is not None:
+            kept, chosen = projected, nn.functional.one_hot(member, len(self.head_scale)).to(projected.dtype)
         hidden, linear = kept[..., : self.width], kept[..., self.width :]
-        hidden = self.dropout(torch.relu(pick(self.scale[0]) * hidden + pick(self.shift[0])))
-        hidden = self.dropout(torch.relu(pick(self.scale[1]) * self.second(hidden) + pick(self.shift[1])))
-        outputs: Tensor = self.head(hidden * pick(self.head_scale)) + pick(self.head_shift)
+        hidden = self.dropout(self._adapted(0, hidden, chosen))
+        hidden = self.dropout(self._adapted(1, self.second(hidden), chosen))
+        scale, shift = (table if chosen is None else chosen @ table for table in (self.head_scale, self.head_shift))
+        outputs: Tensor = self.head(hidden * scale) + shift
         return outputs + linear
+
+    def _adapted(self, layer: int, hidden: Tensor, chosen: Tensor | None) -> Tensor:
+        """Hidden units as members scale and shift them; `chosen` [N, k] is 1 for each row's own member."""
+        if chosen is None:
+            return torch.relu(self.scale[layer] * hidden + self.shift[layer])
+        # A product with so few rows is faster than looking them up.
+        return torch.addcmul(chosen @ self.shift[layer], chosen @ self.scale[layer], hidden).relu_()
 
 
 class PropensityNetwork(nn.Module):
@@ -233,16 +240,38 @@ class PropensityNetwork(nn.Module):
         """
         of_base, of_response, tastes = self._parts(projected)
         base = self.base(of_base + self.base.project(1, state), member)
-        first = of_response + self.response.project(1, state)
+        columns = self.base_columns
+        assert isinstance(columns, Tensor)
+        if torch.is_grad_enabled() or sent.device.type != "cpu":
+            outputs = self._respond(of_response, tastes, state, contents, candidate, member)
+            outputs = sent.view(-1, *[1] * (outputs.dim() - 1)).to(outputs.dtype) * outputs
+        else:  # most decisions are holds, which nothing responds to; a GPU would have to wait for their count
+            rows = torch.nonzero(sent).squeeze(1)
+            projected, tastes, state, contents, candidate = (
+                part.index_select(0, rows) for part in (of_response, tastes, state, contents, candidate)
+            )
+            theirs = None if member is None else member[rows]
+            some = self._respond(projected, tastes, state, contents, candidate, theirs)
+            outputs = some.new_zeros(len(sent), *some.shape[1:]).index_copy_(0, rows, some)
+        return outputs.index_add(outputs.dim() - 1, columns, base)
+
+    def _respond(
+        self,
+        projected: Tensor,
+        tastes: Tensor,
+        state: Tensor,
+        contents: Tensor,
+        candidate: Tensor,
+        member: Tensor | None,
+    ) -> Tensor:
+        """What a send adds to the outputs of a hold; the customers' own part as `_parts` splits it. Shapes as above."""
+        first = projected + self.response.project(1, state)
         first = first + self.response.project(2, contents) + self.response.project(3, candidate)
         outputs: Tensor = self.response(first, member)
         if self.spec.tastes:
             liking = self.likings((tastes * self.kinds(contents).unsqueeze(2)).sum(dim=1))  # [N, H]
             outputs = outputs + (liking.unsqueeze(1) if member is None else liking)
-        gate = sent.view(-1, *[1] * (outputs.dim() - 1)).to(outputs.dtype)
-        columns = self.base_columns
-        assert isinstance(columns, Tensor)
-        return (gate * outputs).index_add(outputs.dim() - 1, columns, base)
+        return outputs
 
     def forward_all(self, projected: Tensor, state: Tensor, contents: Tensor, candidates: Tensor) -> Tensor:
         """Outputs of hold and of every content, of all members.
