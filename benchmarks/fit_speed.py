@@ -14,12 +14,19 @@ import resource
 import subprocess
 import sys
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from campaigns.replay import DecisionRows
 
 FAMILIES = ("network", "logistic", "gbdt")
 
 
-def fit_one(family: str, customers: int, days: int, hold_share: float, threads: int) -> dict[str, Any]:
+def fit_one(
+    family: str, customers: int, days: int, hold_share: float, threads: int, epochs: int | None = None
+) -> dict[str, Any]:
     """Fits one family to a simulated log's rows, in this process; memory is the peak above that of the rows."""
     import torch
 
@@ -40,12 +47,12 @@ def fit_one(family: str, customers: int, days: int, hold_share: float, threads: 
     catalogue = make_catalogue(log.contents, contents, Objective())
     population = make_population(log.users, users, catalogue.channels, "UTC", holdout=0.0)
     rows = decision_rows(make_grid(log), population, catalogue, log.clock, hold_share)
-    settings = FitSettings(kind=family, members=2 if family == "gbdt" else 4, hold_share=hold_share)
-    before, began, worked, epochs = resident(), time.perf_counter(), time.process_time(), 0
+    settings = FitSettings(kind=family, members=2 if family == "gbdt" else 4, hold_share=hold_share, epochs=epochs)
+    before, began, worked, passes = resident(), time.perf_counter(), time.process_time(), 0
 
     def progress(done: int, loss: float) -> None:
-        nonlocal epochs
-        epochs = done
+        nonlocal passes
+        passes = done
 
     model = fit_model(rows, population, catalogue, settings, 1, progress)
     seconds, worked = time.perf_counter() - began, time.process_time() - worked
@@ -59,12 +66,17 @@ def fit_one(family: str, customers: int, days: int, hold_share: float, threads: 
         "seconds": round(seconds, 1),
         "processor_seconds": round(worked, 1),  # comparable on a machine that is busy with other work too
         "rows_per_second": round(len(rows) / seconds),
+        "rows_mib": round(sum(table.nbytes for table in _tables(rows)) / 2**20),
         "peak_above_rows_mib": round(peak() - before),
     }
     if family == "network":
-        shape = {"width": settings.width, "batch_at_most": settings.batch_size, "epochs": epochs}
-        return report | shape | {"row_passes_per_second": round(epochs * len(rows) / seconds)}
+        shape = {"width": settings.width, "batch_at_most": settings.batch_size, "epochs": passes}
+        return report | shape | {"row_passes_per_second": round(passes * len(rows) / seconds)}
     return report
+
+
+def _tables(rows: DecisionRows) -> list[Tensor]:
+    return [rows.customer, rows.slot, rows.decision, rows.state, rows.candidate, rows.weight, *rows.outcomes.values()]
 
 
 def resident() -> float:
@@ -84,17 +96,23 @@ def main() -> None:
     parser.add_argument("--customers", type=int, default=8000)
     parser.add_argument("--days", type=int, default=28)
     parser.add_argument("--hold-share", type=float, default=1.0, help="share of uneventful holds that is kept")
+    parser.add_argument("--epochs", type=int, default=None, help="passes of the network over the rows at most")
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--families", nargs="*", default=list(FAMILIES), choices=FAMILIES)
     parser.add_argument("--alone", choices=FAMILIES, help="fit this one here, and print its line")
     chosen = parser.parse_args()
     if chosen.alone:
-        print(json.dumps(fit_one(chosen.alone, chosen.customers, chosen.days, chosen.hold_share, chosen.threads)))
+        print(
+            json.dumps(
+                fit_one(chosen.alone, chosen.customers, chosen.days, chosen.hold_share, chosen.threads, chosen.epochs)
+            )
+        )
         return
     lines: dict[str, dict[str, Any]] = {}
     for family in chosen.families:
         own = ["--alone", family, "--customers", str(chosen.customers), "--days", str(chosen.days),
-               "--hold-share", str(chosen.hold_share), "--threads", str(chosen.threads)]  # fmt: skip
+               "--hold-share", str(chosen.hold_share), "--threads", str(chosen.threads),
+               *(("--epochs", str(chosen.epochs)) if chosen.epochs else ())]  # fmt: skip
         done = subprocess.run(
             [sys.executable, "-m", "benchmarks.fit_speed", *own], capture_output=True, text=True, check=False
         )
