@@ -27,6 +27,13 @@ COLUMNS, UNIFORM = "columns", "uniform"
 NEEDED = ("action", "reward", "action_prob")
 
 
+NO_PROBABILITY = (
+    " Where nobody kept how likely each decision was, write the log as tables and let scripts/run.py data=log fit the "
+    "logging policy: it knows the customers, which this file does not."
+)
+"""What can be done without `action_prob`."""
+
+
 @dataclass(frozen=True)
 class LogPart:
     """Some rows of a log file.
@@ -159,6 +166,7 @@ def open_log_file(path: str, target: str = COLUMNS) -> LogFile:
         raise CampaignError(
             f"{files[0].name}: column(s) {', '.join(missing)} missing; a log has action, reward, action_prob, optional "
             "customer, and target_NAME with the policy's probability of each action NAME."
+            + (NO_PROBABILITY if "action_prob" in missing else "")
         )
     if not rows:
         raise CampaignError(f"{files[0].name}: the log has no rows.")

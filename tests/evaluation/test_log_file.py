@@ -129,6 +129,7 @@ def test_a_log_that_cannot_tell_gives_no_figures(tmp_path: Path) -> None:
 
 Change = Callable[[pd.DataFrame], pd.DataFrame]
 REFUSED: dict[str, tuple[Change, str]] = {
+    "no probability": (lambda t: t.drop(columns="action_prob"), "let scripts/run.py data=log fit the logging policy"),
     "no reward": (lambda t: t.drop(columns="reward"), r"log\.parquet: column\(s\) reward missing; a log has action"),
     "no target": (
         lambda t: t.drop(columns=[f"target_{n}" for n in NAMES]),
