@@ -23,6 +23,7 @@ from torch import Tensor
 from agents.ppo_settings import PPOSettings
 from agents.ppo_update import BatchFigures, LossWeights, add_gradients
 from agents.rollout_buffer import TensorRolloutBuffer
+from agents.sound_training import check_finite, check_fits
 from agents.tower_policy import MASKED, TowerPolicy, moment_width, moments
 from agents.vec_env import MarketVecEnv
 from campaigns.features import CANDIDATE_FEATURES, STATE_FEATURES
@@ -248,6 +249,9 @@ def train_ppo(
         on_resume: called with the decisions that the checkpoint had already taken.
     Returns:
         The trained actor.
+    Raises:
+        CampaignError: where a number is none, at that step; the last checkpoint stays. Where checkpoint or start were
+            learned for other contents or features.
     """
     episodes = Episodes(market, objective, settings.rows, seed, expected=settings.expected_reward, device=device)
     learner = DevicePPO(MarketVecEnv(episodes), settings, seed)
@@ -266,6 +270,7 @@ def train_ppo(
         learner.collect_rollouts(learner.env, callback, learner.rollout_buffer, learner.n_steps)
         learner._update_current_progress_remaining(learner.num_timesteps, updates * per_update)
         learner.train()
+        check_finite(learner.policy, learner.rollout_buffer.rewards, learner.num_timesteps, checkpoint)
         learner.logger.dump(step=learner.num_timesteps)
         if checkpoint is not None and (update + 1) % settings.checkpoint_updates == 0:
             save_checkpoint(learner, update + 1, checkpoint)
@@ -286,6 +291,7 @@ def load_learned(learner: DevicePPO, path: Path) -> None:
     """Lets a learner go on from what `save_learned` wrote, for a market of the same contents and features."""
     weights = load_file(path)
     learner.reward_scale = float(weights.pop(REWARD_SCALE))
+    check_fits(learner.policy.state_dict(), weights, path)
     learner.policy.load_state_dict(weights)
 
 
@@ -309,6 +315,7 @@ def save_checkpoint(learner: DevicePPO, updates: int, path: Path) -> None:
 def load_checkpoint(learner: DevicePPO, path: Path) -> int:
     """Restores a checkpoint that `save_checkpoint` wrote (read without unpickling code). Returns updates done."""
     parts = torch.load(path, map_location=learner.device, weights_only=True)
+    check_fits(learner.policy.state_dict(), parts["policy"], path)
     learner.num_timesteps = parts["steps"]
     learner.reward_scale = parts["reward_scale"]
     learner._n_updates = parts["n_updates"]

@@ -1,0 +1,61 @@
+"""What keeps a training honest: it stops where a number is no number, and goes on only from weights that fit."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from campaigns.errors import CampaignError
+
+CONTENTS = "contents"
+"""Name of the encoded contents table among a policy's tensors."""
+
+
+def check_finite(policy: nn.Module, rewards: Tensor, decisions: int, checkpoint: Path | None) -> None:
+    """Stops a training at the step at which it broke.
+
+    Args:
+        policy: what was just updated.
+        rewards: of the rollout that it was updated with.
+        decisions: how many were taken so far.
+        checkpoint: file of the last good state; None where there is none.
+    Raises:
+        CampaignError: naming what is not finite, the step, and what is left to go on from.
+    """
+    broken = [name for name, values in policy.named_parameters() if not bool(torch.isfinite(values).all())]
+    if bool(torch.isfinite(rewards).all()) and not broken:
+        return
+    what, cause = f"weights of {broken[0] if broken else None}", "lower agent.ppo.learning_rate"
+    if not bool(torch.isfinite(rewards).all()):
+        what, cause = "rewards of the market", "its propensity network gives values that are no numbers; fit it again"
+    kept = f" {checkpoint} holds the last good state." if checkpoint is not None and checkpoint.exists() else ""
+    raise CampaignError(f"agent ppo: {what} are not finite after {decisions:,} decisions; {cause}.{kept}")
+
+
+def check_fits(mine: Mapping[str, Tensor], stored: Mapping[str, Tensor], path: Path) -> None:
+    """Refuses weights that were learned for other contents or features.
+
+    Args:
+        mine: tensors of the policy that is to go on.
+        stored: tensors of the earlier one.
+        path: where those lie.
+    Raises:
+        CampaignError: spelling out the difference.
+    """
+    told = [f"{name} is missing" for name in mine if name not in stored]
+    told += [f"{name} is not known here" for name in stored if name not in mine]
+    for name in mine.keys() & stored.keys():
+        ours, theirs = tuple(mine[name].shape), tuple(stored[name].shape)
+        if ours != theirs:
+            told.append(f"{name} has shape {theirs} there and {ours} here")
+        elif name == CONTENTS and not torch.allclose(mine[name].cpu(), stored[name].cpu(), atol=1e-5):
+            rows = torch.nonzero((mine[name].cpu() - stored[name].cpu()).abs().amax(dim=1) > 1e-5).flatten().tolist()
+            told.append(f"contents in rows {', '.join(str(row) for row in rows[:5])} have other features")
+    if told:
+        raise CampaignError(
+            f"{path}: learned for another contents table, other features or other settings, so that training cannot go "
+            f"on from it: {'; '.join(sorted(told)[:4])}. Train anew, or restore the table and settings of then."
+        )
