@@ -20,6 +20,10 @@ if TYPE_CHECKING:  # settings are read before anything heavy is loaded
     from propensity.response_model import ResponseModel
 
 
+LEARNED = "learned.safetensors"
+"""What a training keeps in its folder, from which it goes on when all customers are there, or in a later run."""
+
+
 class Progress(Protocol):
     """Hears how far a learner is."""
 
@@ -63,7 +67,8 @@ class Lesson:
         network: makes the propensity network that was fitted to them.
         logging_policy: makes the fitted policy of the log.
         market: makes the world to learn in, the market of that network as a rule; a one-shot log has none.
-        before: folder of the same agent's earlier training in another half's market, from which to go on.
+        before: folder of the same agent's earlier training, in another half's market or an earlier run, from which to
+            go on.
         tensorboard: whether to write training curves for TensorBoard.
     """
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from agents.cql_settings import CQLSettings
 from agents.fqi_settings import FQISettings
-from agents.lesson import Lesson
+from agents.lesson import LEARNED, Lesson
 from agents.linucb_settings import LinUCBSettings
 from agents.ppo_settings import PPOSettings
 from agents.rule_settings import RuleSearchSettings
@@ -53,7 +53,7 @@ class Agent:
 def _ppo(lesson: Lesson) -> Chooser:
     from stable_baselines3.common.logger import CSVOutputFormat, KVWriter, Logger, TensorBoardOutputFormat
 
-    from agents.ppo import LEARNED, train_ppo
+    from agents.ppo import train_ppo
 
     settings: PPOSettings = lesson.settings
     writers: list[KVWriter] = [CSVOutputFormat(str(lesson.folder / "progress.csv"))]

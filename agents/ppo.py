@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from sb3_contrib import MaskablePPO
 from stable_baselines3.common.logger import Logger
@@ -26,6 +27,7 @@ from agents.rollout_buffer import TensorRolloutBuffer
 from agents.sound_training import check_finite, check_fits
 from agents.tower_policy import MASKED, TowerPolicy, moment_width, moments
 from agents.vec_env import MarketVecEnv
+from campaigns.errors import CampaignError
 from campaigns.features import CANDIDATE_FEATURES, STATE_FEATURES
 from campaigns.history import HOLD
 from campaigns.objective import Objective
@@ -33,9 +35,6 @@ from envs.episodes import Episodes
 from envs.world import World
 from policies.actor import Actor, ActorChooser, ActorSpec
 from policies.chooser import sample
-
-LEARNED = "learned.safetensors"
-"""File of what a training keeps, from which it goes on when all customers are there."""
 
 REWARD_SCALE = "reward_scale"
 """Its name among the tensors that a training keeps."""
@@ -288,9 +287,16 @@ def save_learned(learner: DevicePPO, path: Path) -> None:
 
 
 def load_learned(learner: DevicePPO, path: Path) -> None:
-    """Lets a learner go on from what `save_learned` wrote, for a market of the same contents and features."""
-    weights = load_file(path)
-    learner.reward_scale = float(weights.pop(REWARD_SCALE))
+    """Lets a learner go on from what `save_learned` wrote, for a market of the same contents and features.
+
+    Raises:
+        CampaignError: where the file is damaged, or was written for other contents or settings.
+    """
+    try:
+        weights = load_file(path)
+        learner.reward_scale = float(weights.pop(REWARD_SCALE))
+    except (OSError, SafetensorError, KeyError) as error:
+        raise CampaignError(f"{path}: not what a training of PPO keeps ({error}); train it again.") from None
     check_fits(learner.policy.state_dict(), weights, path)
     learner.policy.load_state_dict(weights)
 

@@ -179,10 +179,16 @@ def make_population(
         features=torch.from_numpy(encoder.encode(users)),
         zone=torch.tensor([zone_index[name] for name in zone_names], dtype=torch.int64),
         consent=torch.from_numpy(consent),
-        holdout=torch.from_numpy(hash_uniform(ids, "holdout") < holdout),
+        holdout=torch.from_numpy(held_out(ids, holdout)),
         zones=zones,
         group=torch.from_numpy(groups_of(users)) if "group_id" in users.columns else None,
     )
+
+
+def held_out(ids: list[object], share: float) -> np.ndarray:
+    """Who is held out: a stable hash of each of N ids. Shape [N], bool."""
+    out: np.ndarray = hash_uniform(ids, "holdout") < share
+    return out
 
 
 def groups_of(users: pd.DataFrame) -> np.ndarray:

@@ -112,6 +112,7 @@ class RunConfig:
     cache_dir: str = ".cache"
     run: str | None = None
     previous: str | None = None
+    previous_days: int | None = None
     out: str | None = None
     users: str | None = None
     contents: str | None = None

@@ -79,6 +79,7 @@ class Truth:
         guardrails: what a policy may do.
         first_slot: slot in which an episode starts.
         calendar: the customers' clocks.
+        start: histories of the customers at an episode's start; nothing known by default.
     """
 
     world: ReferenceWorld
@@ -88,6 +89,7 @@ class Truth:
     guardrails: Guardrails
     first_slot: int
     calendar: Calendar
+    start: History | None = None
 
     @property
     def noise_columns(self) -> int:
@@ -108,6 +110,8 @@ class Truth:
         """An episode's start for the world's customers at `customers`."""
         slot = torch.full_like(customers, self.first_slot)
         history = past.start(len(customers), self.catalogue, customers.device)
+        if self.start is not None:
+            history = self.start.take(customers)
         return self._state(self.world.initial_state().take(customers), history, slot, customers)
 
     def restore(self, stored: dict[str, Any]) -> ObservedState:

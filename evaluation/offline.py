@@ -200,8 +200,13 @@ def as_logged(seen: Observation, eligible: np.ndarray) -> Observation:
     The guardrails of the policies under evaluation did not bind it: with their masks, what it sent at night would
     count as impossible, and every hold at night as forced.
     """
+    return as_allowed(seen, NO_GUARDRAILS, eligible)
+
+
+def as_allowed(seen: Observation, guardrails: Guardrails, eligible: np.ndarray) -> Observation:
+    """The observation under other guardrails, consent, opt-outs and eligibility ([N], bool)."""
     allowed = allowed_decisions(
-        NO_GUARDRAILS,
+        guardrails,
         seen.history,
         seen.slot,
         seen.minute,

@@ -39,14 +39,8 @@ def behaviour_by_segment(
         Rows of `segment` ("column = level"), `customers`, `sends_per_week`, `opt_out_share`, `top_content` (None where
         nothing is sent) and `top_share` of the segment's sends; the column that tells most first.
     """
-    found = []
-    for name, groups in grouped_columns(users):
-        told = _between(groups, sends)
-        if told > 0:
-            found.append((told, name, groups))
-    found.sort(key=lambda entry: (-entry[0], entry[1]))
     rows = []
-    for _, name, groups in found[:columns]:
+    for name, groups in telling_groups(users, sends, columns):
         for level in groups.cat.categories:
             inside = (groups == level).to_numpy()
             if inside.sum() < LEAST_CUSTOMERS:
@@ -64,6 +58,17 @@ def behaviour_by_segment(
                 }
             )
     return rows
+
+
+def telling_groups(users: pd.DataFrame, values: np.ndarray, columns: int) -> list[tuple[str, pd.Series]]:
+    """The customers' columns, as groups, by which `values` ([N]) differ most; those that tell nothing are left out."""
+    found = []
+    for name, groups in grouped_columns(users):
+        told = _between(groups, values)
+        if told > 0:
+            found.append((told, name, groups))
+    found.sort(key=lambda entry: (-entry[0], entry[1]))
+    return [(name, groups) for _, name, groups in found[:columns]]
 
 
 def _between(groups: pd.Series, values: np.ndarray) -> float:

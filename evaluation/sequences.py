@@ -94,6 +94,7 @@ def collect_sequences(
     model: ResponseModel,
     logging_policy: LogsDecisions,
     progress: Callable[[int], None] | None = None,
+    first: int = 0,
 ) -> Sequences:
     """Replays a log over the objective's horizon and asks every policy in every slot.
 
@@ -101,20 +102,24 @@ def collect_sequences(
     4 (Fs + K Fc + (1 + policies) (1 + K)) bytes a customer and slot.
     """
     horizon = objective.slots(clock)
-    slots = min(horizon, grid.slots)
+    slots = min(horizon, grid.slots - first)
+    part = grid.columns(first, slots)
     size, contents = len(population), len(catalogue)
-    action = torch.from_numpy(np.clip(grid.decision[:, :slots].astype(np.int64), HOLD, contents))
-    logged_prob = torch.from_numpy(grid.action_prob[:, :slots].astype(np.float32).copy())
-    known = torch.from_numpy(known_slots(grid, contents, slots))
+    action = torch.from_numpy(np.clip(part.decision.astype(np.int64), HOLD, contents))
+    logged_prob = torch.from_numpy(part.action_prob.astype(np.float32).copy())
+    known = torch.from_numpy(known_slots(part, contents, slots))
     opened = torch.zeros(size, slots)
     immediate = torch.zeros(size, slots, 1 + contents)
     target = {name: torch.zeros(size, slots, 1 + contents) for name in policies}
     state, candidates = None, None
     for step in replay(grid, population.without_holdout(), catalogue, clock, guardrails=guardrails):
-        if step.column >= slots:
+        column = step.column - first
+        if column >= slots:
             break
-        seen, column = step.observation, step.column
-        logged = as_logged(seen, grid.eligible[:, column])
+        if column < 0:
+            continue
+        seen = step.observation
+        logged = as_logged(seen, part.eligible[:, column])
         if state is None or candidates is None:
             state = torch.zeros(size, slots, seen.state.shape[1])
             candidates = torch.zeros(size, slots, *seen.candidates.shape[1:])
@@ -133,10 +138,10 @@ def collect_sequences(
     assert state is not None
     assert candidates is not None
     logged_prob = torch.where(known, logged_prob, 1.0)
-    reward = torch.from_numpy(logged_rewards(grid, catalogue, objective, slots)).float()
+    reward = torch.from_numpy(logged_rewards(part, catalogue, objective, slots)).float()
     # A field set aside is not a 0: the prediction for what was decided leaves the estimate where it would be.
     taken = immediate.gather(2, action.unsqueeze(2)).squeeze(2)
-    reward = torch.where(torch.from_numpy(outcome_known(grid, objective, slots)), reward, taken)
+    reward = torch.where(torch.from_numpy(outcome_known(part, objective, slots)), reward, taken)
     reward = torch.where(known, reward, 0.0)
     return Sequences(
         population.features, catalogue.features, state, candidates, opened, immediate, action, reward, logged_prob,

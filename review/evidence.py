@@ -30,6 +30,8 @@ FILES = {
     "behaviour": "evaluation/behaviour.json",
     "offline": "evaluation/offline.json",
     "twins": "evaluation/twins.json",
+    "served": "evaluation/served.json",
+    "changes": "evaluation/changes.json",
     "manifest": "manifest.json",
     "policy": "policy/policy.json",
     "best_rule": "agents/best_rule/policy/policy.json",

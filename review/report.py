@@ -15,6 +15,7 @@ from markupsafe import Markup
 
 from campaigns.errors import CampaignError
 from review import brief, charts, trust, words
+from review.changes import changes_section
 from review.comparison import certain_ranges, gap_section, worth_section
 from review.data_quality import data_section
 from review.effects import effects_section, segments_section
@@ -82,6 +83,7 @@ def _page(evidence: Evidence) -> dict[str, Any]:
         "sequential": sequential,
         "unit": words.unit(summary),
         "horizon": words.horizon(summary, not sequential),
+        "since": changes_section(evidence, chosen, does, digits),
         "worth": worth_section(evidence, candidates, chosen, digits, sequential),
         "carries": log_evidence_section(evidence, candidates, chosen, digits),
         "made_of": worlds_words(summary),

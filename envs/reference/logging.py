@@ -37,6 +37,10 @@ class LoggingPolicy:
     odds: Tensor
     share: Tensor
 
+    def take(self, rows: Tensor) -> LoggingPolicy:
+        """The same policy for the customers at `rows` (int64)."""
+        return LoggingPolicy(self.odds[rows], self.share[rows])
+
     def remember(self, recent: Tensor, decision: Tensor, slot_hours: int) -> Tensor:
         """The decayed count of recent sends after a slot with `decision` ([N], int64). Shape [N]."""
         kept: float = 2.0 ** (-slot_hours / MEMORY_HOURS)

@@ -4,9 +4,10 @@ With local hour h, fatigue F, wear-out w of the content, demand D, interest m in
 sensitivity and p its price sensitivity, net price n = price (1 - discount):
 
     attention  a = 0.08 + 0.92 min(1, sum_j weight_j exp(kappa (cos(2 pi (h - peak_j) / 24) - 1)))
+    drifted      s grows by fatigue_drift and the walk g of a content's log appeal steps by appeal_drift a month
     rested     r = 1 / (1 + (s F)^2)
     P(open | send)     = open_peak a r (0.25 + 0.75 m) exp(-0.3 novelty w)
-    P(click | open)    = click_peak (1 + 0.35^2) m^2 / (m^2 + 0.35^2)
+    P(click | open)    = min(0.95, click_peak exp(g) (1 + 0.35^2) m^2 / (m^2 + 0.35^2))
     P(convert | click) = min(0.95, convert_peak D season_content exp(-elasticity p (n - 1)))
     organic rate l     = organic D weekday (1 + trend day) (0.25 + 1.5 a) slot_hours / 168
     P(organic)         = 1 - exp(-l) where nothing was converted; 1 - exp(-1.25 l) after an unclicked open
@@ -24,9 +25,11 @@ and falls to 0.15 of itself at a purchase: what a push sells today is not bought
 from __future__ import annotations
 
 import math
+import zlib
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -48,6 +51,9 @@ VISITS = 4.0
 DEMAND_LEFT = 0.15
 RELATED_WEAR = 0.3
 WEAR_WEIGHT = 0.3
+MOST_CLICKS = 0.95
+MONTH = 28
+"""Days in which drift takes one step."""
 
 
 @dataclass(frozen=True)
@@ -118,10 +124,11 @@ class Law:
         variant, customers: the world.
         category: of each content. Shape [K], int64.
         price, discount, season, season_peak: of each content; see `ContentSpec`. Shape [K].
+        appeal: log appeal of each content at the end of month 0, 1, ... after the origin. Shape [M, K].
         weekday_factor: of demand, Monday to Sunday. Shape [7].
         minute, weekday: the zones' clocks. Shape [Z, T], int64.
         first_slot: slot of the clocks' column 0.
-        origin: slot at which the trend starts.
+        origin: slot at which trend and drift start.
         origin_date: day of the year at `origin`.
         slot_hours: length of a slot, in hours.
     """
@@ -133,6 +140,7 @@ class Law:
     discount: Tensor
     season: Tensor
     season_peak: Tensor
+    appeal: Tensor
     weekday_factor: Tensor
     minute: Tensor
     weekday: Tensor
@@ -167,7 +175,7 @@ def make_law(
     Args:
         variant, customers: the world.
         clock: the grid. Where a slot is a whole day, everything happens at noon.
-        origin: slot at which the trend starts.
+        origin: slot at which trend and drift start.
         before, after: how many slots before the origin and from it on the world can be stepped.
         device: where everything lives.
     """
@@ -188,6 +196,7 @@ def make_law(
         discount=column("discount"),
         season=column("season"),
         season_peak=column("season_peak"),
+        appeal=appeal_walk(variant, after * clock.slot_hours // (24 * MONTH) + 2).to(device),
         weekday_factor=torch.tensor(variant.weekday, dtype=torch.float32, device=device),
         minute=minute.to(device),
         weekday=torch.from_numpy(local.weekday).to(device),
@@ -196,6 +205,14 @@ def make_law(
         origin_date=float(clock.times([origin])[0].day_of_year),
         slot_hours=clock.slot_hours,
     )
+
+
+def appeal_walk(variant: Variant, months: int) -> Tensor:
+    """Log appeal of each content from month to month, 0 at first; a longer walk begins like a shorter. Shape [M, K]."""
+    generator = np.random.default_rng([zlib.crc32(variant.name.encode()), 5])
+    steps = generator.normal(0.0, 1.0, (months, len(variant.contents))) * variant.appeal_drift
+    steps[0] = 0.0
+    return torch.tensor(steps.cumsum(axis=0), dtype=torch.float32)
 
 
 def fresh_state(law: Law, slot: int) -> TruthState:
@@ -219,7 +236,17 @@ def attention(law: Law, minute: Tensor) -> Tensor:
     return ATTENTION_FLOOR + (1.0 - ATTENTION_FLOOR) * modes.sum(dim=1).clamp(max=1.0)
 
 
-def step(law: Law, state: TruthState, decision: Tensor, noise: Tensor) -> tuple[TruthState, Outcome]:
+def drifted(law: Law, day: Tensor, content: Tensor) -> tuple[Tensor, Tensor]:
+    """Factors of `content`'s appeal and of fatigue sensitivity, `day` days after the origin. Shape [N] each."""
+    month = (day / MONTH).clamp(min=0.0, max=len(law.appeal) - 1.001)
+    begun, part = month.long(), month.frac()
+    appeal = (1.0 - part) * law.appeal[begun, content] + part * law.appeal[begun + 1, content]
+    return appeal.exp(), 1.0 + law.variant.fatigue_drift * month
+
+
+def step(  # noqa: PLR0915 - the law is told in one piece
+    law: Law, state: TruthState, decision: Tensor, noise: Tensor
+) -> tuple[TruthState, Outcome]:
     """One slot of every customer's life; the formulas are in the module's docstring.
 
     Args:
@@ -239,14 +266,17 @@ def step(law: Law, state: TruthState, decision: Tensor, noise: Tensor) -> tuple[
     interest = people.interest.gather(1, law.category[content].unsqueeze(1)).squeeze(1)
     wear = state.wear.gather(1, content.unsqueeze(1)).squeeze(1)
 
+    day = (state.slot - law.origin).to(torch.float32) * (law.slot_hours / 24.0)
+    appeal, growth = drifted(law, day, content)
+
     awake = attention(law, minute)
-    tired = (people.fatigue_sensitivity * state.fatigue).square()
+    tired = (people.fatigue_sensitivity * growth * state.fatigue).square()
     fresh = torch.exp(-WEAR_WEIGHT * people.novelty * wear)
     p_open = gate * variant.open_peak * awake / (1.0 + tired) * (0.25 + 0.75 * interest) * fresh
     liked = interest.square()
     p_click = variant.click_peak * (1.0 + CLICK_HALF**2) * liked / (liked + CLICK_HALF**2)
+    p_click = (p_click * appeal).clamp(max=MOST_CLICKS)
 
-    day = (state.slot - law.origin).to(torch.float32) * (law.slot_hours / 24.0)
     season = law.weekday_factor[weekday] * (1.0 + variant.trend_per_day * day)
     turn = torch.cos((law.origin_date + day - law.season_peak[content]) * (2.0 * math.pi / 365.25))
     wanted = season * torch.exp(law.season[content] * (turn - 1.0))

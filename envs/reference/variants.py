@@ -56,6 +56,9 @@ class Variant:
         trend_per_day: relative growth of demand a day.
         sends_per_week: what the logging policy aims at.
         send_cost: cost of one send.
+        appeal_drift: standard deviation of the step that the logarithm of each content's appeal takes in a month of 28
+            days; its walk is the variant's own, whoever the customers are. 0: contents appeal for ever as they did.
+        fatigue_drift: relative growth of everybody's fatigue sensitivity a month.
     """
 
     name: str
@@ -79,6 +82,8 @@ class Variant:
     trend_per_day: float = 0.0
     sends_per_week: float = 3.5
     send_cost: float = 0.01
+    appeal_drift: float = 0.0
+    fatigue_drift: float = 0.0
 
     @property
     def categories(self) -> tuple[str, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from copy import copy
+from dataclasses import replace
 from functools import cached_property
 
 import pandas as pd
@@ -38,6 +39,7 @@ class ReferenceWorld:
         slot_hours, timezone: of the grid.
         start: first day, at midnight of `timezone`.
         days: how long the world can be stepped.
+        elapsed_days: for how long trend and drift have been at work when it starts.
         device: where everything lives.
 
     Attributes:
@@ -57,6 +59,7 @@ class ReferenceWorld:
         start: str = START,
         days: int = 28,
         device: torch.device | str = "cpu",
+        elapsed_days: int = 0,
     ) -> None:
         if days < 1:
             raise CampaignError(f"data.days={days}: a reference market needs at least one day.")
@@ -72,8 +75,26 @@ class ReferenceWorld:
         self.users = people.users
         self.contents = contents_table(variant)
         self.logger = make_logging_policy(variant, people.users, slot_hours, device)
-        after = days * self.clock.slots_per_day + 1
-        self.law = market.make_law(variant, people, self.clock, self.first_slot, self.warm_slots, after, device)
+        elapsed = elapsed_days * self.clock.slots_per_day
+        after = elapsed + days * self.clock.slots_per_day + 1
+        origin, before = self.first_slot - elapsed, max(0, self.warm_slots - elapsed)
+        self.law = market.make_law(variant, people, self.clock, origin, before, after, device)
+
+    def later(self, state: TruthState, recent: Tensor, rows: Tensor) -> ReferenceWorld:
+        """The same world for the people at `rows` alone, begun again where it stands.
+
+        Args:
+            state: of all people.
+            recent: the logging policy's own count of their recent sends. Shape [N].
+            rows: who takes part. Shape [M], int64.
+        """
+        world = copy(self)
+        world.law = replace(self.law, customers=self.law.customers.take(rows))
+        world.users = self.users.iloc[rows.numpy()].reset_index(drop=True)
+        world.logger = self.logger.take(rows)
+        world.first_slot = int(state.slot[0])
+        world.warm = state.take(rows), recent[rows]
+        return world
 
     def to(self, device: torch.device | str) -> ReferenceWorld:
         """The same world on another device, in the same state at its start; its logging policy stays where it is."""

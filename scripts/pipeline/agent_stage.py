@@ -10,11 +10,10 @@ import torch
 from agents.lesson import Lesson, LoggedCustomers
 from agents.panel import PANEL
 from policies.chooser import Chooser
-from policies.incumbent import Incumbent
 from policies.rules import CapDaypartContent, Never, Random
 from review.selection import TO_ALL
 from scripts.pipeline.context import TRAIN, Study, agent_names, load_logging_policy, load_model
-from scripts.pipeline.fit_stage import serving_guardrails
+from scripts.pipeline.fit_stage import exploration_source, serving_guardrails
 from scripts.pipeline.progress import StageProgress
 from scripts.pipeline.stage import Stage, show
 from scripts.pipeline.worlds import training_world
@@ -38,7 +37,8 @@ def agent_stage(
         name: of the agent.
         network, incumbent: finished stages.
         half: whose market.
-        before: the same agent's stage in another half's market, from which PPO goes on.
+        before: the same agent's stage in another half's market, from which PPO goes on; else it goes on from
+            where a previous run left it.
     """
     config, agent = study.config, PANEL[name]
     guardrails = serving_guardrails(study, incumbent)
@@ -57,10 +57,10 @@ def agent_stage(
             network=lambda: load_model(network.folder),
             logging_policy=lambda: load_logging_policy(incumbent.folder),
             market=lambda: training_world(study, network, half, guardrails),
-            before=None if before is None else before.folder,
+            before=_earlier(study, name) if before is None else before.folder,
             tensorboard=config.tracking.tensorboard,
         )
-        explores = Incumbent(load_logging_policy(incumbent.folder))
+        explores = exploration_source(study, incumbent)
         chooser = agent.learn(lesson)
         study.make_policy(name, chooser, explores, guardrails, plain=agent.always).save(folder / "policy")
         (folder / "checkpoint.pt").unlink(missing_ok=True)
@@ -80,6 +80,11 @@ def agent_stage(
     shown = f"agents/{name}" if half == TRAIN else None
     after = (network, incumbent) if before is None else (network, incumbent, before)
     return study.runner.run(f"agents/{name}-{half}", settings, after, work, show_as=shown)
+
+
+def _earlier(study: Study, name: str) -> Path | None:
+    """Where the agent stood at the end of a previous run, if there was one that kept it."""
+    return None if study.previous is None else study.previous.learned.get(name)
 
 
 def logged_customers(study: Study, half: str) -> LoggedCustomers:

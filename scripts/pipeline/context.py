@@ -6,25 +6,27 @@ import json
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 import torch
 from safetensors.torch import load_file, save_file
 
 from agents.panel import AGENTS
-from campaigns.audience import Catalogue, Population, groups_of, make_catalogue, make_population
+from campaigns.audience import Catalogue, Population, groups_of, held_out, make_catalogue, make_population
 from campaigns.datasets import FIT_ONLY
 from campaigns.encoding import FeatureEncoder, fit_encoder
 from campaigns.errors import CampaignError
 from campaigns.features import CANDIDATE_FEATURES, STATE_FEATURES
 from campaigns.grid import DecisionGrid, make_grid
 from campaigns.guardrails import Guardrails
-from campaigns.history import ABSENT, HOLD
+from campaigns.history import ABSENT, HOLD, History
+from campaigns.ids import id_keys
 from campaigns.logging_policy import LoggingPolicyModel
 from campaigns.logs import CampaignLog, LogSettings, read_log
 from campaigns.objective import Objective
-from campaigns.replay import BINARY_OUTCOMES, DecisionRows, decision_rows
+from campaigns.replay import BINARY_OUTCOMES, DecisionRows, decision_rows, history_before
 from campaigns.text import TEXTS
 from conf.schema import GATES, MARKETS, SOURCES, SPLITS, RunConfig
 from policies.chooser import Chooser
@@ -33,6 +35,9 @@ from propensity.fit_settings import check_kind
 from propensity.kinds import restore_model
 from propensity.model import PropensityModel
 from scripts.pipeline.stage import Stage, StageRunner, write_json
+
+if TYPE_CHECKING:
+    from scripts.pipeline.previous_run import PreviousRun
 
 TRAIN, JUDGE = "train", "judge"
 """Halves of the customers: agents learn in the worlds of the first and are judged in those of the second."""
@@ -113,22 +118,72 @@ class Study:
 
     @cached_property
     def halves(self) -> dict[str, np.ndarray]:
-        """Rows of the customers of each half; those who share a `group_id` are in the same one."""
+        """Rows of the customers of each half; those who share a `group_id` are in the same one.
+
+        Whom a previous run knew stays in its half, so that nothing is judged on those whom it learned from.
+        """
         users = self.log.users
         units = groups_of(users) if "group_id" in users.columns else np.arange(len(users))
         order = np.random.default_rng([self.config.seed, 17]).permutation(int(units.max()) + 1)
         middle = (len(order) + 1) // 2
-        train = np.isin(units, order[:middle])
+        trains = np.isin(np.arange(len(order)), order[:middle])
+        if self.previous is not None:
+            known = [self.previous.halves.get(key) for key in id_keys(users["user_id"], "users")]
+            for half in (JUDGE, TRAIN):
+                trains[units[[name == half for name in known]]] = half == TRAIN
+        train = trains[units]
         return {TRAIN: np.flatnonzero(train), JUDGE: np.flatnonzero(~train if len(order) > 1 else train)}
 
     @cached_property
+    def previous(self) -> PreviousRun | None:
+        """The run that this one goes on from; None where it starts anew."""
+        from scripts.pipeline.previous_run import KEPT, read_previous
+
+        kept = self.data.folder / KEPT
+        return read_previous(kept) if kept.is_dir() else None
+
+    @cached_property
+    def start_column(self) -> int:
+        """The grid's column in which worlds begin and estimates from the log: the first of what came since a previous
+        run, else of the log."""
+        joined = self.log.report.get("joined")
+        return 0 if joined is None else int(joined["first_slot"]) - self.grid.first_slot
+
+    def players(self, half: str) -> np.ndarray:
+        """Rows of a half's customers, or of `all`, in worlds and estimates.
+
+        After a previous run: those who were decided on since, the ones that its policy held out left aside.
+        """
+        rows = np.arange(len(self.log.users)) if half == "all" else self.halves[half]
+        if self.previous is None:
+            return rows
+        there = (self.grid.decision[:, self.start_column :] != ABSENT).any(axis=1)
+        if self.previous.served:
+            there &= ~held_out(list(self.log.users["user_id"]), self.previous.policy.guardrails.holdout)
+        return rows[there[rows]]
+
+    def start_histories(self, rows: np.ndarray) -> History | None:
+        """What was known of the customers at `rows` before `start_column`; None where that is nothing."""
+        return None if self._histories is None else self._histories.take(torch.from_numpy(rows))
+
+    @cached_property
+    def _histories(self) -> History | None:
+        if self.start_column == 0:
+            return None
+        return history_before(self.grid, self.population, self.catalogue, self.log.clock, self.start_column)
+
+    @cached_property
     def user_encoder(self) -> FeatureEncoder:
-        """Fitted on the training half alone."""
+        """Fitted on the training half alone, by a previous run where there is one."""
+        if self.previous is not None:
+            return self.previous.user_encoder
         return fit_encoder(self.log.users.iloc[self.halves[TRAIN]], "users", text=self.config.data.text)
 
     @cached_property
     def content_encoder(self) -> FeatureEncoder:
-        """Fitted on the log's contents."""
+        """Fitted on the log's contents, which are a previous run's."""
+        if self.previous is not None:
+            return self.previous.content_encoder
         return fit_encoder(self.log.contents, "contents", text=self.config.data.text)
 
     @cached_property
@@ -252,6 +307,11 @@ def check_log(study: Study, policies: bool = True) -> None:
         CampaignError: naming what is missing.
     """
     check_split(study)
+    if study.previous is not None and study.grid.slots - study.start_column == 1:
+        raise CampaignError(
+            "decisions: the new log has one decision a customer; previous= goes on from logs with several. Join the "
+            "tables and run anew."
+        )
     if len(study.log.users) < 20:
         raise CampaignError(
             f"users: {len(study.log.users)} customers are too few to learn from and to judge on others; at least 20."
@@ -322,6 +382,14 @@ def load_logging_policy(folder: Path) -> LoggingPolicyModel:
     """Reads a fitted logging policy."""
     settings = json.loads((folder / "model.json").read_text(encoding="utf-8"))
     return LoggingPolicyModel.restore(settings, load_file(folder / "weights.safetensors"))
+
+
+def halves_of(study: Study) -> pd.DataFrame:
+    """Which half each customer is in, for a run that goes on from this one: `user_id` and `half`."""
+    half = np.empty(len(study.log.users), dtype=object)
+    for name in (JUDGE, TRAIN):
+        half[study.halves[name]] = name
+    return pd.DataFrame({"user_id": study.log.users["user_id"], "half": half})
 
 
 def inputs_of(study: Study) -> dict[str, Any]:

@@ -12,12 +12,14 @@ from campaigns.datasets import PUBLIC_SETS
 from campaigns.datasets.public import find_public_set, read_public_set
 from campaigns.errors import CampaignError
 from campaigns.grid import make_grid
+from campaigns.joined import JoinedLog, join_logs
 from campaigns.leaks import leak_checks
 from campaigns.log_reader import find_table
 from campaigns.logs import CampaignLog, make_log, read_log, write_log
 from campaigns.stability import stability_check
 from conf.schema import RunConfig
 from scripts.pipeline.context import log_settings
+from scripts.pipeline.previous_run import KEPT, keep_previous, previous_digests
 from scripts.pipeline.progress import StageProgress
 from scripts.pipeline.stage import Stage, StageRunner, file_digest, write_json
 
@@ -29,9 +31,12 @@ def data_stage(config: RunConfig, runner: StageRunner) -> Stage:
         settings["seed"] = config.seed
     # Where a file lies does not matter, only what it holds.
     settings["path"] = ""
+    if config.previous:
+        settings["previous_days"] = config.previous_days
 
     def work(folder: Path, progress: StageProgress) -> None:
-        log = _make(config, progress)
+        joined = _joined(config) if config.previous else None
+        log = _make(config, progress) if joined is None else joined.log
         write_log(log, folder)
         grid = make_grid(log)
         alternatives, leaks = alternatives_check(log, grid), leak_checks(log, grid)
@@ -44,6 +49,9 @@ def data_stage(config: RunConfig, runner: StageRunner) -> Stage:
             "leaks": leaks,
             "stability": stability_check(log, grid),
         }
+        if joined is not None:
+            report["joined"] = {"first_slot": joined.first_slot, **joined.parts}
+            keep_previous(config, folder / KEPT)
         write_json(folder / "report.json", report)
 
     return runner.run("data", settings, (), work, show_as="data", inputs=_inputs(config))
@@ -71,7 +79,19 @@ def _make(config: RunConfig, progress: StageProgress) -> CampaignLog:
     return make_log(tables, replace(log_settings(config), holds="logged"), config.objective.margin_rate)
 
 
+def _joined(config: RunConfig) -> JoinedLog:
+    """The previous run's log, with the new one behind it."""
+    settings, margin_rate = log_settings(config), config.objective.margin_rate
+    new = read_log(config.data.path, settings, margin_rate)
+    earlier = read_log(Path(str(config.previous)) / "data", replace(settings, max_rejected=1.0), margin_rate)
+    return join_logs(earlier, new, margin_rate, config.previous_days)
+
+
 def _inputs(config: RunConfig) -> dict[str, str]:
+    return _files(config) | (previous_digests(config) if config.previous else {})
+
+
+def _files(config: RunConfig) -> dict[str, str]:
     if config.data.source == "reference":
         return {}
     if config.data.source in PUBLIC_SETS:

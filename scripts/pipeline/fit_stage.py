@@ -23,7 +23,9 @@ from evaluation.gate_checks import OUTCOMES
 from evaluation.logged_answers import collect_answers
 from evaluation.market_log import write_market_log
 from evaluation.thin_support import LogSupport, fit_log_support
+from policies.chooser import Chooser
 from policies.incumbent import Incumbent
+from policies.policy import Policy
 from propensity.effect_metrics import effect_metrics
 from propensity.fit_model import fit_model
 from propensity.logistic import Logistic
@@ -154,12 +156,10 @@ def gate_stage(study: Study, train: Stage, incumbent: Stage) -> Stage:
     config = study.config
 
     def work(folder: Path, progress: StageProgress) -> None:
-        half = study.halves[TRAIN]
-        grid = study.grid.take(half)
-        market = world(study, train, TRAIN, NO_GUARDRAILS, grid.slots)
-        policy = study.make_policy(
-            "incumbent", Incumbent(load_logging_policy(incumbent.folder)), None, NO_GUARDRAILS, plain=True
-        )
+        half, first = study.players(TRAIN), study.start_column
+        grid = study.grid.take(half).columns(first, study.grid.slots - first)
+        policy = incumbent_policy(study, incumbent)
+        market = world(study, train, TRAIN, policy.guardrails, grid.slots)
         simulated = write_market_log(
             market, policy, len(half), grid.slots, config.seed + 5,
             tuple(name for name in OUTCOMES.values() if name in grid.outcomes),
@@ -196,3 +196,17 @@ def serving_guardrails(study: Study, incumbent: Stage) -> Guardrails:
     if study.config.market.source == "reference":
         return study.config.guardrails
     return narrowed(study.config.guardrails, support_of(incumbent))
+
+
+def incumbent_policy(study: Study, incumbent: Stage) -> Policy:
+    """What is done now: the policy that a previous run left to serve, or else the logging policy as it was fitted."""
+    if study.previous is not None and study.previous.served:
+        return replace(study.previous.policy, name="incumbent")
+    chooser = Incumbent(load_logging_policy(incumbent.folder))
+    return study.make_policy("incumbent", chooser, None, NO_GUARDRAILS, plain=True)
+
+
+def exploration_source(study: Study, incumbent: Stage) -> Chooser:
+    """What exploration draws from: the logging policy as it was fitted. After a previous run what that run explored
+    with, since a logger fitted to a policy that hardly explores would explore less from round to round."""
+    return Incumbent(load_logging_policy(incumbent.folder)) if study.previous is None else study.previous.explores

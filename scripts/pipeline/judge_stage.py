@@ -10,7 +10,6 @@ import numpy as np
 import torch
 
 from agents.panel import PANEL, RULE
-from campaigns.guardrails import NO_GUARDRAILS
 from evaluation.by_attributes import kinds_of
 from evaluation.intervals import mean_interval
 from evaluation.offline import check_slots, collect_slots, evaluate_offline, refused_entry
@@ -19,7 +18,6 @@ from evaluation.rollout import Rollout, rollout
 from evaluation.sequences import collect_sequences
 from evaluation.sequential import evaluate_sequences
 from evaluation.thin_support import ThinCount
-from policies.incumbent import Incumbent
 from policies.policy import Policy, load_policy
 from scripts.pipeline.agent_stage import plain_rules
 from scripts.pipeline.context import (
@@ -31,7 +29,7 @@ from scripts.pipeline.context import (
     load_model,
     settings_of,
 )
-from scripts.pipeline.fit_stage import FREE, log_support_of, serving_guardrails
+from scripts.pipeline.fit_stage import FREE, incumbent_policy, log_support_of, serving_guardrails
 from scripts.pipeline.progress import StageProgress
 from scripts.pipeline.stage import Stage, write_json
 from scripts.pipeline.worlds import truth, world
@@ -43,9 +41,8 @@ TRUTH_CUSTOMERS = 2
 
 def panel_policies(study: Study, agents: dict[str, Stage], incumbent: Stage) -> dict[str, tuple[Policy, str]]:
     """Every policy that is compared, with its kind: the incumbent, rules and agents."""
-    chooser = Incumbent(load_logging_policy(incumbent.folder))
     guardrails = serving_guardrails(study, incumbent)
-    panel = {INCUMBENT: (study.make_policy(INCUMBENT, chooser, None, NO_GUARDRAILS, plain=True), INCUMBENT)}
+    panel = {INCUMBENT: (incumbent_policy(study, incumbent), INCUMBENT)}
     for name, rule in plain_rules(study).items():
         panel[name] = (study.make_policy(name, rule, None, guardrails, plain=True), RULE)
     for name, stage in agents.items():
@@ -114,7 +111,7 @@ def offline_stage(study: Study, agents: dict[str, Stage], train: Stage, incumben
     config = study.config
 
     def work(folder: Path, progress: StageProgress) -> None:
-        rows = study.halves[JUDGE]
+        rows = study.players(JUDGE)
         grid, people = study.grid.take(rows), study.population.take(torch.from_numpy(rows))
         panel = {n: p for n, (p, kind) in panel_policies(study, agents, incumbent).items() if kind != INCUMBENT}
         free = incumbent.folder / FREE
@@ -122,7 +119,7 @@ def offline_stage(study: Study, agents: dict[str, Stage], train: Stage, incumben
         collected = collect_slots(
             grid, people, study.catalogue, study.log.clock, serving_guardrails(study, incumbent), study.objective,
             panel, load_model(train.folder), load_logging_policy(free if free.is_dir() else incumbent.folder), slots,
-            lambda done: progress.update(done, slots),
+            lambda done: progress.update(done, slots), study.start_column,
         )  # fmt: skip
         report = evaluate_offline(collected, config.evaluation, config.seed)
         if not study.is_one_shot and config.evaluation.sequence_customers:
@@ -161,17 +158,17 @@ def _whole_horizon(
     study: Study, panel: dict[str, Policy], train: Stage, incumbent: Stage, progress: StageProgress
 ) -> dict[str, dict[str, Any]]:
     """Evaluates policies over the whole horizon on some of the judging half's customers."""
-    config, rows = study.config, study.halves[JUDGE]
+    config, rows = study.config, study.players(JUDGE)
     if len(rows) > config.evaluation.sequence_customers:
         generator = np.random.default_rng([config.seed, 31])
         rows = np.sort(generator.choice(rows, config.evaluation.sequence_customers, replace=False))
     grid, people = study.grid.take(rows), study.population.take(torch.from_numpy(rows))
     free = incumbent.folder / FREE
-    slots = min(grid.slots, study.objective.slots(study.log.clock))
+    slots = min(grid.slots - study.start_column, study.objective.slots(study.log.clock))
     sequences = collect_sequences(
         grid, people, study.catalogue, study.log.clock, serving_guardrails(study, incumbent), study.objective, panel,
         load_model(train.folder), load_logging_policy(free if free.is_dir() else incumbent.folder),
-        lambda done: progress.update(done, slots),
+        lambda done: progress.update(done, slots), study.start_column,
     )  # fmt: skip
     return evaluate_sequences(sequences, config.evaluation, config.seed)
 

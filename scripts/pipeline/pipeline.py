@@ -11,11 +11,12 @@ from typing import Any
 from campaigns.errors import MarketRefused
 from campaigns.leaks import split_check
 from conf.schema import RunConfig
-from policies.policy import load_policy
+from policies.policy import Policy, load_policy
 from review.report import write_report
 from scripts.pipeline.agent_stage import agent_stage, plain_rules, trained_names
 from scripts.pipeline.ahead import computing_ahead
-from scripts.pipeline.context import JUDGE, TRAIN, Study, agent_names, check_config, check_log, inputs_of
+from scripts.pipeline.changes_stage import changes_stage, served_stage
+from scripts.pipeline.context import JUDGE, TRAIN, Study, agent_names, check_config, check_log, halves_of, inputs_of
 from scripts.pipeline.data_stage import data_stage
 from scripts.pipeline.families_stage import families_stage
 from scripts.pipeline.fit_stage import (
@@ -94,6 +95,7 @@ def open_study(config: RunConfig, run_folder: Path, policies: bool = True) -> St
     split = split_check({side: study.population.units[rows].numpy() for side, rows in study.halves.items()})
     write_json(run_folder / "data" / "report.json", study.log.report | {"preparation": notes, "split": split})
     write_json(run_folder / "propensity" / "inputs.json", inputs_of(study))
+    halves_of(study).to_parquet(run_folder / "propensity" / "halves.parquet", index=False)
     return study
 
 
@@ -164,13 +166,16 @@ def run_pipeline(config: RunConfig, run_folder: Path) -> dict[str, Any]:
         MarketRefused: where the gate fails and `market.gate=strict`; everything up to the gate is saved.
     """
     study = open_study(config, run_folder)
+    served_stage(study)
     with computing_ahead(study):
         fitted = fit_responses(study)
         agents = train_agents(study, fitted)
         played = play_panel(study, fitted, agents)
     # What follows has one thing to do at a time, on all cores.
-    summary = sum_up(study, fitted, evaluate_panel(study, fitted, agents, played))
-    _final_policy(study, summary, agents, fitted.incumbent)
+    found = evaluate_panel(study, fitted, agents, played)
+    summary = sum_up(study, fitted, found)
+    proposed = final_policy(study, summary, agents, fitted.incumbent)
+    changes_stage(study, summary, found.worlds, proposed, fitted.incumbent, (fitted.incumbent, *played.values()))
     write_report(run_folder)
     refuse(fitted, run_folder)
     return summary
@@ -197,8 +202,8 @@ def refuse(fitted: Fitted, run_folder: Path) -> None:
         )
 
 
-def _final_policy(study: Study, choice: dict[str, Any], agents: dict[str, Stage], incumbent: Stage) -> None:
-    """Writes `policy/`: the chosen one, learned again from all customers where it was learned."""
+def final_policy(study: Study, choice: dict[str, Any], agents: dict[str, Stage], incumbent: Stage) -> Policy:
+    """Writes and returns `policy/`: the chosen one, learned again from all customers where it was learned."""
     name = choice["chosen"]
     if name in agents:
         everyone = network_stage(study, "all")
@@ -206,9 +211,13 @@ def _final_policy(study: Study, choice: dict[str, Any], agents: dict[str, Stage]
         policy = load_policy(again.folder / "policy")
     else:
         policy = panel_policies(study, {}, incumbent)[name][0]
-        if name == INCUMBENT:
+        if name == INCUMBENT and study.previous is not None and study.previous.served:
+            policy = study.previous.policy  # it goes on as it served
+        elif name == INCUMBENT:
             policy = replace(policy, guardrails=serving_guardrails(study, incumbent))
-    replace(policy, recommended=choice["recommended"]).save(study.runner.run_folder / "policy")
+    policy = replace(policy, recommended=choice["recommended"])
+    policy.save(study.runner.run_folder / "policy")
+    return policy
 
 
 def _lasting(config: RunConfig) -> dict[str, Any]:

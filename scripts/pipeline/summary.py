@@ -222,7 +222,8 @@ def behaviour_of(
     """
     weeks = study.objective.horizon_days / 7
     customers = study.config.market.judge_customers
-    judged = study.halves[JUDGE][np.arange(customers) % len(study.halves[JUDGE])]
+    players = study.players(JUDGE)
+    judged = players[np.arange(customers) % len(players)]
     users = study.log.users.iloc[judged].reset_index(drop=True)
     policies = {}
     for name, places in worlds.items():

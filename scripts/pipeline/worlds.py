@@ -20,14 +20,15 @@ learn under `market=reference`."""
 def world(
     study: Study, network: Stage, half: str, guardrails: Guardrails, slots: int | None = None, pessimism: float = 0.0
 ) -> Market:
-    """The market of one half's network and customers, or of all; pessimistic where agents train in it."""
+    """The market of one half's network and customers, or of all; pessimistic where agents train in it.
+
+    Where a previous run's log is part of the study, episodes begin with what came since, from histories as they were.
+    """
     horizon = study.objective.slots(study.log.clock) if slots is None else slots
-    pool = study.population
-    if half != "all":
-        pool = pool.take(torch.from_numpy(study.halves[half]))
+    players, first = study.players(half), study.grid.first_slot + study.start_column
     return make_market(
-        load_model(network.folder), pool, study.catalogue, study.log.clock, guardrails, study.grid.first_slot, horizon,
-        pessimism,
+        load_model(network.folder), study.population.take(torch.from_numpy(players)), study.catalogue, study.log.clock,
+        guardrails, first, horizon, pessimism, study.start_histories(players),
     )  # fmt: skip
 
 

@@ -157,6 +157,34 @@ def families() -> dict[str, Any]:
     }  # fmt: skip
 
 
+def going_on() -> Parts:
+    """The same run as one that goes on from an earlier one, whose policy delivered 2 less than it promised."""
+    parts = sequential()
+    parts["evaluation/served.json"] = {
+        "policy": {"name": "best_rule", "fingerprint": "f00d"}, "recommended": True, "gate": "pass", "why_not": None,
+        "match": {"sends": 1200, "agreeing": 0.975},
+        "delivered": {"days": 28.0, "customers": 1900, "promised": figure(14.5, 0.5), "delivered": figure(12.5, 1.0),
+                      "difference": figure(-2.0, 1.25), "verdict": "less than promised"},
+    }  # fmt: skip
+    days = {"first_day": "2025-03-03", "last_day": "2025-03-30", "customers": 4000, "decisions": 672000}
+    parts["evaluation/changes.json"] = {
+        "joined": {"first_slot": 1, "earlier": days, "new": {**days, "customers": 1900, "decisions": 319200}},
+        "proposed": "ppo", "keeps": False, "customers": 1000, "decisions": 60000, "changed": 0.125,
+        "sends_per_week": [3.5, 4.25], "difference": figure(3.25, 0.5),
+        "contents": [{"content": "news", "before": 0.5, "after": 0.375},
+                     {"content": "sale", "before": 0.5, "after": 0.625}],
+        "dayparts": [{"daypart": "night", "before": 0.0, "after": 0.0},
+                     {"daypart": "evening", "before": 1.0, "after": 1.0}],
+        "segments": [
+            {"segment": "tier = gold", "customers": 450, "changed": 0.25, "sends_before": 4.0, "sends_after": 6.0,
+             "difference": figure(4.0, 1.0)},
+            {"segment": "tier = lone_platinum", "customers": 9, "changed": 0.9, "sends_before": 93.7,
+             "sends_after": 0.0, "difference": figure(-9.0, 1.0)},
+        ],
+    }  # fmt: skip
+    return parts
+
+
 def sequential() -> Parts:
     """A finished run on a log of many slots: `ppo` is chosen and gains 3.25 a customer in the judging market."""
     refused = "The 4,000 logged rows are worth only 60 for this policy."

@@ -14,7 +14,7 @@ from review import model_charts
 from review.evidence import FILES, Range, read_evidence
 from review.report import render, write_report
 from tests.review.pages import Page
-from tests.review.run_folders import Parts, does, figure, one_shot, renamed, sequential, write_run
+from tests.review.run_folders import Parts, does, figure, going_on, one_shot, renamed, sequential, write_run
 
 
 def page_of(folder: Path, parts: Parts, overrides: str = "- debug=fast\n") -> Page:
@@ -292,13 +292,13 @@ def test_the_same_evidence_gives_the_same_bytes(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", sorted(FILES))
 def test_a_missing_or_cut_off_file_is_named_and_the_rest_is_shown(tmp_path: Path, name: str) -> None:
-    write_run(tmp_path, sequential())
+    write_run(tmp_path, going_on())
     (tmp_path / FILES[name]).unlink()
     text = Page(render(read_evidence(tmp_path))).text
     if name not in {"best_rule", "policy"}:  # these add details only
         assert f"Not evaluated: the run folder has no {FILES[name]}." in text
     assert ("No verdict: the run is not finished" in text) == (name == "summary")
-    whole = sequential()[FILES[name]]
+    whole = going_on()[FILES[name]]
     (tmp_path / FILES[name]).write_text(str(whole)[: len(str(whole)) // 2])
     assert f"{FILES[name]} cannot be read as JSON" in read_evidence(tmp_path).missing[name]
     (tmp_path / FILES[name]).write_text("[1, 2]")
