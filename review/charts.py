@@ -221,7 +221,7 @@ def _percentage(share: float, _: int) -> str:
 
 def segment_effects(rows: Mapping[str, Mapping[str, Range]], verb: str) -> str:
     """Effect of a send by segment: observed (key `offline`) beside predicted (key `judged`), in points."""
-    looks = {"offline": (GREEN, "D", "observed in the log"), "judged": (BLUE, "o", "predicted by the network")}
+    looks = {"offline": (GREEN, "D", "observed in the log"), "judged": (BLUE, "o", "predicted by the model")}
     shown = [place for place in looks if any(place in row for row in rows.values())]
     with rc_context(STYLE):
         figure, axes = plt.subplots(figsize=(WIDE, 0.9 + rows_height(list(rows), 0.4)))

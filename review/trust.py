@@ -226,7 +226,7 @@ def _effects(evidence: Evidence) -> Check | None:
     if agrees is None and not text:
         return None
     status = {True: OK, False: CAUTION, None: UNKNOWN}[agrees]
-    return Check(status, "effects of sending", "Does sending do what the network says?", words.sentence(text))
+    return Check(status, "effects of sending", "Does sending do what the model says?", words.sentence(text))
 
 
 def _leaks(evidence: Evidence) -> Check | None:
@@ -238,7 +238,7 @@ def _leaks(evidence: Evidence) -> Check | None:
         if flagged
         else ("Something may know what it should not; see the data section.")
     )
-    return Check(OK if flagged else CAUTION, "leaks", "Is the network's success honest?", text)
+    return Check(OK if flagged else CAUTION, "leaks", "Is the model's success honest?", text)
 
 
 def _drift(evidence: Evidence) -> Check | None:

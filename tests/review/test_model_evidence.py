@@ -38,7 +38,7 @@ def test_effects_stand_with_their_intervals_the_objectives_first(tmp_path: Path)
                   "Effect of sending by content"):  # fmt: skip
         assert any(f'aria-label="{start}' in svg for svg in page.figures), start
     assert "0.90 0.50 to 1.30" in page.text  # slope
-    assert "Does sending do what the network says?" in page.text
+    assert "Does sending do what the model says?" in page.text
 
 
 @pytest.mark.parametrize(
