@@ -9,10 +9,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from agents.bandit_settings import EpsilonGreedySettings, LinUCBSettings, NeuralLinearSettings, ThompsonSettings
 from agents.cql_settings import CQLSettings
 from agents.fqi_settings import FQISettings
 from agents.lesson import LEARNED, Lesson
-from agents.linucb_settings import LinUCBSettings
 from agents.ppo_settings import PPOSettings
 from agents.rule_settings import RuleSearchSettings
 from agents.sb3_settings import SB3Settings
@@ -77,16 +77,27 @@ def _ppo(lesson: Lesson) -> Chooser:
 
 
 def _linucb(lesson: Lesson) -> Chooser:
-    from agents.linucb import linucb_from_log, train_linucb
+    from agents.linucb import learn_linucb
 
-    settings: LinUCBSettings = lesson.settings
-    log = lesson.log()
-    if log.one_shot:
-        return linucb_from_log(log, lesson.objective, settings)
-    return train_linucb(
-        lesson.market(), lesson.objective, settings, lesson.seed,
-        lambda done: lesson.progress.update(done, settings.slots),
-    )  # fmt: skip
+    return learn_linucb(lesson)
+
+
+def _epsilon_greedy(lesson: Lesson) -> Chooser:
+    from agents.epsilon_greedy import learn_epsilon_greedy
+
+    return learn_epsilon_greedy(lesson)
+
+
+def _thompson(lesson: Lesson) -> Chooser:
+    from agents.thompson import learn_thompson
+
+    return learn_thompson(lesson)
+
+
+def _neural_linear(lesson: Lesson) -> Chooser:
+    from agents.neural_linear import learn_neural_linear
+
+    return learn_neural_linear(lesson)
 
 
 def _propensity_greedy(lesson: Lesson) -> Chooser:
@@ -163,6 +174,11 @@ PANEL: dict[str, Agent] = {
     for agent in (
         Agent("ppo", "PPO agent", AGENT, _ppo, one_shot=False, settings=PPOSettings),
         Agent("linucb", "LinUCB bandit", AGENT, _linucb, one_shot=True, settings=LinUCBSettings),
+        Agent("epsilon_greedy", "epsilon-greedy bandit", AGENT, _epsilon_greedy, one_shot=True,
+              settings=EpsilonGreedySettings),
+        Agent("thompson", "Thompson-sampling bandit", AGENT, _thompson, one_shot=True, settings=ThompsonSettings),
+        Agent("neural_linear", "neural-linear bandit", AGENT, _neural_linear, one_shot=True,
+              settings=NeuralLinearSettings),
         Agent("fqi", "fitted Q iteration", AGENT, _fqi, one_shot=True, market=False, settings=FQISettings),
         Agent("cql", "conservative Q-learning", AGENT, _cql, one_shot=True, market=False, settings=CQLSettings),
         Agent("sb3", "stock algorithm", AGENT, _sb3, one_shot=False, settings=SB3Settings),

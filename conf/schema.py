@@ -13,9 +13,9 @@ from typing import Any, get_type_hints
 from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING, DictConfig, OmegaConf
 
+from agents.bandit_settings import EpsilonGreedySettings, LinUCBSettings, NeuralLinearSettings, ThompsonSettings
 from agents.cql_settings import CQLSettings
 from agents.fqi_settings import FQISettings
-from agents.linucb_settings import LinUCBSettings
 from agents.ppo_settings import PPOSettings
 from agents.rule_settings import RuleSearchSettings
 from agents.sb3_settings import SB3Settings
@@ -70,6 +70,9 @@ class AgentConfig:
     names: list[str] = field(default_factory=lambda: list(DEFAULT_PANEL))
     ppo: PPOSettings = field(default_factory=PPOSettings)
     linucb: LinUCBSettings = field(default_factory=LinUCBSettings)
+    epsilon_greedy: EpsilonGreedySettings = field(default_factory=EpsilonGreedySettings)
+    thompson: ThompsonSettings = field(default_factory=ThompsonSettings)
+    neural_linear: NeuralLinearSettings = field(default_factory=NeuralLinearSettings)
     fqi: FQISettings = field(default_factory=FQISettings)
     cql: CQLSettings = field(default_factory=CQLSettings)
     sb3: SB3Settings = field(default_factory=SB3Settings)

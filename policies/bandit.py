@@ -12,12 +12,22 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from campaigns.audience import Catalogue, Population
 from campaigns.clock import DAYPARTS
+from campaigns.features import CANDIDATE_FEATURES, STATE_FEATURES
+from campaigns.history import HOLD
 from campaigns.observation import Observation
-from policies.chooser import Chooser, best_allowed, one_hot, register, rows_of
+from policies.chooser import Chooser, best_allowed, in_parts, one_hot, register
 
 ROWS_AT_ONCE = 1024
 """Customers whose features are written out at once: they take [rows, 1 + K, D] numbers."""
+
+
+def feature_width(population: Population, catalogue: Catalogue) -> int:
+    """D, the width of the joint features."""
+    people, contents = population.features.shape[1], catalogue.features.shape[1]
+    situation = 1 + people + len(STATE_FEATURES)
+    return 2 * situation + contents + len(CANDIDATE_FEATURES) + contents * (people + len(DAYPARTS))
 
 
 def bandit_features(observation: Observation) -> Tensor:
@@ -29,6 +39,19 @@ def bandit_features(observation: Observation) -> Tensor:
         observation.catalogue.features,
         observation.candidates,
     )
+
+
+def decided_features(observation: Observation, decision: Tensor) -> Tensor:
+    """Joint features of what was decided ([N], int64) alone. Shape [N, D], float32."""
+    content = (decision - 1).clamp(min=0)
+    both = joint_features(
+        observation.population.features,
+        observation.state,
+        observation.daypart,
+        observation.catalogue.features[content].unsqueeze(1),
+        observation.candidate(content).unsqueeze(1),
+    )
+    return torch.where((decision > HOLD).unsqueeze(1), both[:, 1], both[:, 0])
 
 
 def joint_features(people: Tensor, state: Tensor, daypart: Tensor, contents: Tensor, candidates: Tensor) -> Tensor:
@@ -58,7 +81,7 @@ def joint_features(people: Tensor, state: Tensor, daypart: Tensor, contents: Ten
 
 
 def estimates(theta: Tensor, observation: Observation) -> Tensor:
-    """`bandit_features(observation) @ theta`, as `linear_values` computes it. Shape [N, 1 + K]."""
+    """`bandit_features(observation) @ theta`, as `linear_values` computes it. Shape [N, 1 + K] or [N, M, 1 + K]."""
     return linear_values(
         theta,
         observation.population.features,
@@ -75,22 +98,26 @@ def linear_values(
     """`joint_features(...) @ theta`, without those features: block by block, each as small as it is.
 
     Args:
-        theta: Shape [D].
+        theta: of one estimate, or of M. Shape [D] or [M, D].
         people, state, daypart, candidates: as for `joint_features`.
         contents: Shape [K, Fx].
     Returns:
-        Shape [N, 1 + K].
+        Shape [N, 1 + K] or [N, M, 1 + K].
     """
     moment = torch.cat([people, state], dim=1)
     situation = 1 + moment.shape[1]
     sizes = (situation, situation, contents.shape[1], candidates.shape[2])
-    hold, send, attributes, relative, crossed = theta.split([*sizes, len(theta) - sum(sizes)])
-    of_hold = hold[0] + moment @ hold[1:]
-    of_send = send[0] + moment @ send[1:]
-    people_part, daypart_part = crossed.view(contents.shape[1], -1).split([people.shape[1], len(DAYPARTS)], dim=1)
-    taste = people @ people_part.T + daypart_part.T[daypart]  # [N, Fx]
-    effect = of_send.unsqueeze(1) + contents @ attributes + candidates @ relative + taste @ contents.T
-    return torch.cat([of_hold.unsqueeze(1), of_hold.unsqueeze(1) + effect], dim=1)
+    blocks = theta.split([*sizes, theta.shape[-1] - sum(sizes)], dim=-1)
+    hold, send, attributes, relative, crossed = blocks
+    of_hold = hold[..., 0] + torch.tensordot(moment, hold[..., 1:], dims=([1], [-1]))
+    of_send = send[..., 0] + torch.tensordot(moment, send[..., 1:], dims=([1], [-1]))
+    parts = crossed.unflatten(-1, (contents.shape[1], -1)).split([people.shape[1], len(DAYPARTS)], dim=-1)
+    taste = torch.tensordot(people, parts[0], dims=([1], [-1])) + parts[1].movedim(-1, 0)[daypart]  # [N, Fx]
+    facts = torch.tensordot(candidates, relative, dims=([2], [-1]))  # [N, K] or [N, K, M]
+    if theta.dim() == 2:
+        facts = facts.movedim(-1, 1)
+    effect = of_send.unsqueeze(-1) + attributes @ contents.T + facts + taste @ contents.T
+    return torch.cat([of_hold.unsqueeze(-1), of_hold.unsqueeze(-1) + effect], dim=-1)
 
 
 @register
@@ -122,9 +149,7 @@ class LinUCBChooser(Chooser):
     def probabilities(self, observation: Observation) -> Tensor:
         """1 for the best allowed decision (the earliest of equals). Shape [N, 1 + K]."""
         if self.alpha:
-            parts = torch.arange(len(observation), device=observation.slot.device).split(ROWS_AT_ONCE)
-            scores = [self.scores(bandit_features(rows_of(observation, rows))) for rows in parts]
-            bounds = torch.cat(scores) if scores else torch.zeros_like(observation.allowed, dtype=torch.float32)
+            bounds = in_parts(observation, ROWS_AT_ONCE, lambda part: self.scores(bandit_features(part)))
         else:
             bounds = estimates(self.theta, observation)
         return one_hot(best_allowed(bounds, observation.allowed), bounds.shape[1])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, ClassVar, TypeVar
 
@@ -68,8 +68,10 @@ def restore_chooser(kind: str, settings: Mapping[str, Any], tensors: Mapping[str
     import policies.decision_values
     import policies.greedy
     import policies.incumbent
+    import policies.neural_linear
     import policies.perceptron
-    import policies.rules  # noqa: F401 - importing registers the kinds
+    import policies.rules
+    import policies.votes  # noqa: F401 - importing registers the kinds
 
     if kind not in CHOOSERS:
         raise CampaignError(f"policy.json: unknown kind {kind!r}; this version knows {', '.join(sorted(CHOOSERS))}.")
@@ -96,6 +98,14 @@ def rows_of(observation: Observation, rows: Tensor) -> Observation:
         if name in vars(observation):
             vars(part)[name] = vars(observation)[name][rows]
     return part
+
+
+def in_parts(observation: Observation, rows: int, compute: Callable[[Observation], Tensor]) -> Tensor:
+    """What `compute` says of all customers, from at most so many at once, which bounds memory."""
+    if len(observation) <= rows:
+        return compute(observation)
+    parts = torch.arange(len(observation), device=observation.slot.device).split(rows)
+    return torch.cat([compute(rows_of(observation, part)) for part in parts])
 
 
 def best_allowed(scores: Tensor, allowed: Tensor) -> Tensor:

@@ -8,11 +8,14 @@ import numpy as np
 import pytest
 import torch
 
-from agents import linucb
-from agents.linucb import LinUCB, train_linucb
-from agents.linucb_settings import LinUCBSettings
+from agents.bandit_lessons import learn_in_market
+from agents.bandit_settings import LinUCBSettings
+from agents.linucb import LinUCB
 from campaigns.guardrails import Guardrails
+from campaigns.objective import Objective
+from envs.market import Market
 from evaluation.rollout import rollout
+from policies.bandit import LinUCBChooser, feature_width
 from policies.rules import CapDaypartContent, Never
 from tests.envs.hand_made import BAD, Law, hand_made_market, its_objective
 from tests.worlds import Serves, small_market, small_world
@@ -64,12 +67,20 @@ def test_the_best_arm_of_a_linear_bandit_is_found() -> None:
     assert np.mean(hits[:2]) < 0.9
 
 
+def taught(
+    kind: type[LinUCB], market: Market, objective: Objective, settings: LinUCBSettings, seed: int
+) -> LinUCBChooser:
+    """The greedy policy of what was learned in a market."""
+    learner = kind(feature_width(market.pool, market.catalogue), settings)
+    learn_in_market(learner, market, objective, settings, seed)
+    return learner.chooser(alpha=0.0)
+
+
 def test_the_same_seed_learns_the_same_policy_in_a_market() -> None:
     settings = LinUCBSettings(rows=16, slots=12)
-    first, second = (train_linucb(small_market(), small_world().objective, settings, seed=4) for _ in range(2))
+    first, second, other = (taught(LinUCB, small_market(), small_world().objective, settings, s) for s in (4, 4, 5))
     assert torch.equal(first.theta, second.theta)
     assert first.alpha == 0.0
-    other = train_linucb(small_market(), small_world().objective, settings, seed=5)
     assert not torch.equal(first.theta, other.theta)
 
 
@@ -88,10 +99,9 @@ def test_a_window_of_rewards_never_runs_into_the_next_customers_episode(monkeypa
     # Nothing can be sent, so that a window holds as many times what its customer buys unasked; tastes differ widely.
     law = Law(idle=(0.1,), taste=1.5)
     market = hand_made_market(law, Guardrails("shut", 0, 24, 0, 0, 0.0, 0.0, 0, 0, 0.0), days=2)
-    monkeypatch.setattr(linucb, "LinUCB", Watched)
     monkeypatch.setattr(Watched, "lessons", [])
     rows, slots, window, horizon = 20, 40, 3, 12
-    train_linucb(market, its_objective(2), LinUCBSettings(rows=rows, slots=slots, window_hours=12), seed=0)
+    taught(Watched, market, its_objective(2), LinUCBSettings(rows=rows, slots=slots, window_hours=12), seed=0)
     assert len(Watched.lessons) == slots - window + 1
     counted, dropped = 0.0, 0
     for features, reward, weight in Watched.lessons:
@@ -108,7 +118,7 @@ def test_a_window_of_rewards_never_runs_into_the_next_customers_episode(monkeypa
 def test_it_learns_in_a_market_to_send_the_right_content_at_the_right_hour() -> None:
     market, objective = hand_made_market(days=4), its_objective(4)
     settings = LinUCBSettings(rows=128, slots=96, window_hours=4)
-    learned = rollout(market, Serves(train_linucb(market, objective, settings, seed=1)), objective, 300, seed=9)
+    learned = rollout(market, Serves(taught(LinUCB, market, objective, settings, seed=1)), objective, 300, seed=9)
     best = rollout(market, Serves(CapDaypartContent(16, "evening", "good")), objective, 300, seed=9)
     idle = rollout(market, Serves(Never()), objective, 300, seed=9)
     gain = (learned.value.mean() - idle.value.mean()) / (best.value.mean() - idle.value.mean())

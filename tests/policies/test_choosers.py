@@ -17,13 +17,15 @@ from campaigns.observation import Observation
 from campaigns.replay import replay
 from policies import load_policy
 from policies.actor import Actor, ActorChooser, ActorSpec
-from policies.bandit import LinUCBChooser, bandit_features, estimates
+from policies.bandit import LinUCBChooser, bandit_features, decided_features, estimates, feature_width
 from policies.chooser import Chooser, sample
 from policies.decision_values import LinearValues, TowerValues, ValueTowers
 from policies.greedy import PropensityGreedy
 from policies.incumbent import Incumbent
+from policies.neural_linear import NeuralLinearVotes, RewardNetwork, RewardNetworkSpec
 from policies.perceptron import PerceptronValues
 from policies.rules import CapDaypartContent, Never, Random
+from policies.votes import LinearVotes
 from tests.policies.conftest import make_policy
 from tests.policies.test_tables import tables
 from tests.worlds import small_model, small_world
@@ -46,10 +48,15 @@ def choosers() -> dict[str, Chooser]:
     spec = ActorSpec(features[0], len(STATE_FEATURES), features[1], len(CANDIDATE_FEATURES), send_prior=0.5)
     size = bandit_features(seen()).shape[2]
     logging = fit_logging_policy(world.grid, world.population, world.catalogue, world.log.clock, rows=2000, epochs=1)
+    neural = RewardNetworkSpec(
+        features[0] + len(STATE_FEATURES), features[1] + len(CANDIDATE_FEATURES), width=16, last=8
+    )
     return {
         "actor": ActorChooser(Actor(spec)),
         "linucb": LinUCBChooser(torch.randn(size), torch.eye(size), 0.0),
         "linucb with a bound": LinUCBChooser(torch.randn(size), torch.eye(size), 0.3),
+        "votes": LinearVotes(torch.randn(20, size), epsilon=0.1),
+        "neural_linear": NeuralLinearVotes(RewardNetwork(neural), torch.randn(20, 9)),
         "linear_values": LinearValues(torch.randn(size), 0.5),
         "tower_values": TowerValues(ValueTowers(spec), 10.0, 0.0),
         "perceptron_values": perceptron(features[0]),
@@ -70,8 +77,8 @@ def perceptron(people: int) -> PerceptronValues:
 
 
 KINDS = [
-    "actor", "linucb", "linucb with a bound", "linear_values", "tower_values", "perceptron_values", "propensity_greedy",
-    "rule", "random", "never", "incumbent",
+    "actor", "linucb", "linucb with a bound", "votes", "neural_linear", "linear_values", "tower_values",
+    "perceptron_values", "propensity_greedy", "rule", "random", "never", "incumbent",
 ]  # fmt: skip
 
 
@@ -101,6 +108,13 @@ def test_the_bandit_scores_blocks_as_it_would_score_written_out_features() -> No
     theta = torch.randn(features.shape[2], generator=torch.Generator().manual_seed(0))
     torch.testing.assert_close(estimates(theta, observation), features @ theta, atol=1e-4, rtol=1e-5)
     exact = (features.double() @ theta.double()).float()
+    several = estimates(torch.stack([theta, -theta]), observation)
+    torch.testing.assert_close(several[:, 0], estimates(theta, observation), atol=1e-4, rtol=1e-5)
+    torch.testing.assert_close(several[:, 1], -several[:, 0], atol=1e-4, rtol=1e-5)
+    assert feature_width(observation.population, observation.catalogue) == features.shape[2]
+    decision = torch.arange(len(observation)) % features.shape[1]
+    decided = decided_features(observation, decision)
+    assert torch.equal(decided, features[torch.arange(len(observation)), decision])
     assert (estimates(theta, observation) - exact).abs().max() <= 1e-5 * exact.abs().max()
 
 
