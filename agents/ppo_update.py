@@ -191,7 +191,8 @@ def _tanh_gradients(layers: list[nn.Module], passed: list[Tensor], slope: Tensor
 
 
 def _through_tanh(slope: Tensor, output: Tensor) -> Tensor:
-    through: Tensor = torch.ops.aten.tanh_backward(slope, output)
+    """Gradients before a tanh, from those of its output, which are written over."""
+    through: Tensor = torch.ops.aten.tanh_backward.grad_input(slope, output, grad_input=slope)
     return through
 
 

@@ -1,16 +1,18 @@
 """How fast the market steps, PPO trains and policies decide, as ratios in one run: `python benchmarks/speed.py`.
 
-Networks are of the default sizes and fitted for one epoch only, which changes no timing. Prints one JSON line a figure.
+Networks are of the default sizes and fitted for one epoch only, which changes no timing. Prints one JSON line a figure;
+speeds are per processor second of one thread, what is compared takes turns.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import os
 import platform
+import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 
 import pandas as pd
 import torch
@@ -40,15 +42,17 @@ from propensity.fit_settings import FitSettings
 OBJECTIVE = Objective()
 
 
-def seconds(work: Callable[[], object], repeats: int = 5) -> float:
-    """Median duration of a call, in seconds, after one call to warm up."""
+def seconds(work: Callable[[], object]) -> float:
+    """Processor seconds of a call: on one thread those of a quiet clock, whatever else the machine does."""
+    began = time.process_time()
     work()
-    taken = []
-    for _ in range(repeats):
-        began = time.perf_counter()
-        work()
-        taken.append(time.perf_counter() - began)
-    return sorted(taken)[len(taken) // 2]
+    return time.process_time() - began
+
+
+def in_turn(works: Sequence[Callable[[], object]], repeats: int = 9) -> list[float]:
+    """Median processor seconds of each of several calls that take turns, after one round to warm up."""
+    rounds = [[seconds(work) for work in works] for _ in range(1 + repeats)]
+    return [statistics.median(taken) for taken in zip(*rounds[1:], strict=True)]
 
 
 def say(name: str, **figures: object) -> None:
@@ -72,46 +76,71 @@ def default_market() -> tuple[Market, CampaignLog, FeatureEncoder, FeatureEncode
 
 
 @torch.no_grad()
-def market_step(market: Market, customers: int) -> None:
-    """A market step (observation, response, draws, history) beside the bare forward of its network."""
+def market_step(market: Market, customers: int, sends: float) -> None:
+    """A market step (observation, response, draws, history) beside the bare forward of its network.
+
+    The bare forward is the whole network from features that are ready, one member a customer: embedding and first
+    layers of the customers, both trunks and all heads, whatever was decided. A step keeps the customers' part for an
+    episode and asks about sends alone where there is one; `share_of_kept_forward` leaves out what is kept.
+
+    Args:
+        market, customers: where and how many.
+        sends: share of the decisions; policies within the default guardrails send in about one slot of ten.
+    """
     generator = torch.Generator().manual_seed(0)
     state = market.begin(torch.arange(customers) % len(market.pool), generator)
-    decision = torch.randint(0, 1 + len(market.catalogue), (customers,), generator=generator)
+    content = torch.randint(0, len(market.catalogue), (customers,), generator=generator)
+    decision = torch.where(torch.rand(customers, generator=generator) < sends, 1 + content, 0)
     noise = torch.rand(customers, market.noise_columns, generator=generator)
-    seen = market.observe(state)
-    content, sent = (decision - 1).clamp(min=0), decision > 0
+    seen, network = market.observe(state), market.model.predictor
     contents, candidate, moment = market.catalogue.features[content], seen.candidate(content), seen.state
-    forward = seconds(lambda: market.model.predictor(state.projected, moment, contents, candidate, sent, state.member))
-    step = seconds(lambda: market.step(state, decision, noise))
-    say("market step", customers=customers, steps_per_second=customers / step,
-        bare_forward_per_second=customers / forward, share_of_bare_forward=forward / step)  # fmt: skip
+    everyone = torch.ones(customers, dtype=torch.bool)
+
+    def forward(projected: torch.Tensor) -> object:
+        return network(projected, moment, contents, candidate, everyone, state.member)
+
+    features = state.population.features
+    whole, kept, step = in_turn(
+        [
+            lambda: forward(network.project_customers(features)),
+            lambda: forward(state.projected),
+            lambda: market.step(state, decision, noise),
+        ]
+    )
+    say("market step", customers=customers, sends=sends, customers_per_second=customers / step,
+        bare_forward_per_second=customers / whole, share_of_bare_forward=whole / step,
+        share_of_kept_forward=kept / step)  # fmt: skip
 
 
 def ppo(market: Market, rows: int) -> None:
-    """PPO end to end: on the device, and SB3's own loop through numpy, on one market with the same networks."""
+    """PPO on the device, and SB3's own loop through numpy, on one market with the same networks and epochs.
+
+    The peer is sb3-contrib's `MaskablePPO` as it is, its numpy buffer and `train`, in the batched market: the dear part
+    of a usual SB3 set-up, one Python environment a customer, is spared it.
+    """
     settings = PPOSettings(rows=rows)
-    episodes = Episodes(market, OBJECTIVE, rows, seed=0)
-    learner = DevicePPO(MarketVecEnv(episodes), settings, seed=0)
-    learner.set_logger(Logger(None, []))
-    _, callback = learner._setup_learn(10**9, None)
-
-    def update() -> None:
-        learner.collect_rollouts(learner.env, callback, learner.rollout_buffer, learner.n_steps)
-        learner.train()
-
-    ours = rows * settings.rollout_slots / seconds(update, repeats=3)
-    env = MarketVecEnv(Episodes(market, OBJECTIVE, rows, seed=0))
+    learner = DevicePPO(MarketVecEnv(Episodes(market, OBJECTIVE, rows, seed=0)), settings, seed=0)
     peer = MaskablePPO(
-        type(learner.policy), env, n_steps=settings.rollout_slots, batch_size=settings.batch_size,
-        n_epochs=settings.epochs, gamma=settings.gamma, ent_coef=settings.entropy, device="cpu", seed=0,
+        type(learner.policy), MarketVecEnv(Episodes(market, OBJECTIVE, rows, seed=0)),
+        n_steps=settings.rollout_slots, batch_size=settings.batch_size, n_epochs=settings.epochs,
+        gamma=settings.gamma, ent_coef=settings.entropy, device="cpu", seed=0,
         policy_kwargs=learner.policy_kwargs,
     )  # fmt: skip
+    works: list[Callable[[], object]] = []
+    for one in (learner, peer):
+        one.set_logger(Logger(None, []))
+        _, callback = one._setup_learn(10**9, None)
+        works.append(partial(one.collect_rollouts, one.env, callback, one.rollout_buffer, one.n_steps))
+        works.append(one.train)
+    rollout, update, peer_rollout, peer_update = in_turn(works, repeats=3)
     steps = rows * settings.rollout_slots
-    peer.learn(steps)
-    began = time.perf_counter()
-    peer.learn(2 * steps)
-    theirs = 2 * steps / (time.perf_counter() - began)
-    say("ppo end to end", customers=rows, steps_per_second=ours, sb3_steps_per_second=theirs, ratio=ours / theirs)
+    free = float(learner.rollout_buffer.masks[:, :, 1:].any(dim=2).float().mean())
+    say("ppo", customers=rows, horizon_slots=OBJECTIVE.slots(market.clock), rollout_slots=settings.rollout_slots,
+        minibatch=settings.batch_size, epochs=settings.epochs, width=settings.width, free_decisions=free,
+        rollout_steps_per_second=steps / rollout, update_steps_per_second=steps / update,
+        steps_per_second=steps / (rollout + update), sb3_rollout_steps_per_second=steps / peer_rollout,
+        sb3_update_steps_per_second=steps / peer_update, sb3_steps_per_second=steps / (peer_rollout + peer_update),
+        ratio=(peer_rollout + peer_update) / (rollout + update))  # fmt: skip
 
 
 def decide(log: CampaignLog, users: FeatureEncoder, contents: FeatureEncoder, customers: int) -> None:
@@ -124,7 +153,7 @@ def decide(log: CampaignLog, users: FeatureEncoder, contents: FeatureEncoder, cu
     policy = Policy("ppo", ActorChooser(Actor(spec)), None, users, contents, Guardrails(), OBJECTIVE, log.clock)
     session = policy.start(people, table)
     times = iter(pd.date_range("2025-04-01T08:00", periods=12, freq="4h"))
-    taken = seconds(lambda: session.decide(next(times)), repeats=9)
+    (taken,) = in_turn([lambda: session.decide(next(times))])
     say("decide", customers=customers, contents=20, customers_per_second=customers / taken)
 
 
@@ -132,15 +161,17 @@ def main() -> None:
     """Runs all benchmarks, or those named."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("names", nargs="*", help="market, ppo, decide; all by default")
-    parser.add_argument("--threads", type=int, default=os.cpu_count(), help="torch threads")
+    parser.add_argument("--threads", type=int, default=1, help="torch threads; with several, processor seconds of all")
     chosen = parser.parse_args()
     torch.set_num_threads(chosen.threads)
-    say("machine", processor=platform.machine(), threads=chosen.threads, torch=torch.__version__)
     market, log, users, contents = default_market()
+    say("machine", device="cpu", processor=platform.machine(), threads=chosen.threads, torch=torch.__version__,
+        network=market.model.settings().get("spec"), contents=len(market.catalogue))  # fmt: skip
     names = chosen.names or ["market", "ppo", "decide"]
     if "market" in names:
-        market_step(market, 4096)
-        market_step(market, 65_536)
+        for customers in (4096, 65_536):
+            for sends in (1.0, 0.1):
+                market_step(market, customers, sends)
     if "ppo" in names:
         ppo(market, 4096)
     if "decide" in names:

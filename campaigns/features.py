@@ -17,11 +17,9 @@ from campaigns.history import (
     CLICK,
     NEVER,
     OPEN,
-    ORGANIC,
     PURCHASE,
     REPEATS,
     SEND,
-    VISIT,
     History,
     ages,
     count_within,
@@ -104,7 +102,7 @@ def state_features(history: History, slot: Tensor, minute: Tensor, weekday: Tens
             _recency(ages(history.last, slot), slot_hours),
             torch.log1p(torch.stack([*recent, history.unopened]).float()),
             torch.log1p(_load(sent, slot_hours)),
-            torch.log1p(total[[SEND, OPEN, CLICK, VISIT, PURCHASE, ORGANIC]]),
+            torch.log1p(total),  # columns SEND to ORGANIC
             torch.stack(
                 [
                     open_rate,

@@ -166,8 +166,8 @@ def record_decision(history: History, decision: Tensor, slot: Tensor, daypart: T
         recent=recent,
         content_recent=content_recent,
         category_recent=category_recent,
-        category_counts=_count(history.category_counts, category, 0, listed_count),
-        daypart_counts=_count(history.daypart_counts, daypart, 0, sent_count),
+        category_counts=_count(history.category_counts, category, 0, listed_count.unsqueeze(1)),
+        daypart_counts=_count(history.daypart_counts, daypart, 0, sent_count.unsqueeze(1)),
     )
 
 
@@ -199,9 +199,7 @@ def record_happenings(
 
     content = (happened.content - 1).clamp(0, contents - 1)
     category = catalogue.category[content]
-    category_counts = history.category_counts
-    for column, kind in ((1, OPEN), (2, CLICK), (3, PURCHASE)):
-        category_counts = _count(category_counts, category, column, counts[:, kind - OPEN] * credited)
+    by_category = torch.stack([happened.opened, happened.clicked, happened.purchased], dim=1) & credited.unsqueeze(1)
 
     channels = history.opted_out.shape[1]
     own_channel = torch.nn.functional.one_hot(catalogue.channel[content], channels).bool()
@@ -211,8 +209,8 @@ def record_happenings(
         last=last,
         total=total,
         unopened=torch.where(happened.opened, 0, history.unopened),
-        category_counts=category_counts,
-        daypart_counts=_count(history.daypart_counts, daypart, 1, counts[:, 0]),
+        category_counts=_count(history.category_counts, category, 1, by_category),
+        daypart_counts=_count(history.daypart_counts, daypart, 1, counts[:, :1]),
         opted_out=history.opted_out | (closes & happened.unsubscribed.unsqueeze(1)),
     )
 
@@ -267,7 +265,8 @@ def _push(table: Tensor, group: Tensor, value: Tensor, mask: Tensor) -> Tensor:
     return table.scatter(1, row, torch.where(mask.unsqueeze(1), moved, kept).unsqueeze(1))
 
 
-def _count(table: Tensor, group: Tensor, column: int, add: Tensor) -> Tensor:
-    """`table` [N, G, W] with `add` [N] added at [group, column]."""
-    flat = (group * table.shape[2] + column).unsqueeze(1)
-    return table.flatten(1).scatter_add(1, flat, add.to(table.dtype).unsqueeze(1)).view_as(table)
+def _count(table: Tensor, group: Tensor, first: int, add: Tensor) -> Tensor:
+    """`table` [N, G, W] with `add` [N, J] added in row `group` [N], columns from `first` on."""
+    columns = torch.arange(first, first + add.shape[1], device=table.device)
+    flat = group.unsqueeze(1) * table.shape[2] + columns
+    return table.flatten(1).scatter_add(1, flat, add.to(table.dtype)).view_as(table)

@@ -38,6 +38,9 @@ BASE = ("purchase", "visit", "visit_bought", "unsubscribe", "value")
 """Outputs that a hold has too."""
 
 
+BLOCK = 4096
+"""Decisions that are answered at once: their hidden units stay in a core's cache."""
+
 LIKINGS = 2
 """Ways of liking a content that all heads share, so that rare purchases learn taste from frequent opens and clicks."""
 
@@ -238,6 +241,10 @@ class PropensityNetwork(nn.Module):
         Returns:
             Columns as in HEADS. Shape [N, H], or [N, k, H].
         """
+        if len(sent) > BLOCK and not torch.is_grad_enabled():
+            inputs = (projected, state, contents, candidate, sent, *(() if member is None else (member,)))
+            blocks = zip(*(part.split(BLOCK) for part in inputs), strict=True)
+            return torch.cat([self(*block, *((None,) if member is None else ())) for block in blocks])
         of_base, of_response, tastes = self._parts(projected)
         base = self.base(of_base + self.base.project(1, state), member)
         columns = self.base_columns

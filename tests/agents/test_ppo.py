@@ -11,6 +11,7 @@ import torch
 from sb3_contrib import MaskablePPO
 from sb3_contrib.common.maskable.buffers import MaskableRolloutBuffer
 from stable_baselines3 import PPO
+from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import Logger
 
 from agents.ppo import DevicePPO, train_ppo
@@ -212,3 +213,32 @@ def test_a_refit_goes_on_from_where_the_agent_stood(tmp_path: Path) -> None:
     anew = train_ppo(small_market(), objective, still, seed=1)
     torch.testing.assert_close(weights(again), weights(first), rtol=0, atol=1e-6)
     assert float((weights(anew) - weights(first)).abs().max()) > 0.05
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_on_a_graphics_card_nothing_waits_for_the_host_while_a_rollout_is_collected() -> None:
+    class Watch(BaseCallback):
+        slots = 0
+
+        def _on_rollout_start(self) -> None:
+            torch.cuda.set_sync_debug_mode("error")
+
+        def _on_step(self) -> bool:
+            self.slots += 1
+            if self.slots % TINY.rollout_slots == 0:  # what follows is logged, and may wait
+                torch.cuda.set_sync_debug_mode("default")
+            return True
+
+    market, watch = small_market().to("cuda"), Watch()
+    learner = DevicePPO(MarketVecEnv(Episodes(market, Objective(horizon_days=1), 64, 1, device="cuda")), TINY, seed=1)
+    learner.set_logger(Logger(None, []))
+    _, callback = learner._setup_learn(10_000, watch)
+    try:
+        for _ in range(2):
+            learner.collect_rollouts(learner.env, callback, learner.rollout_buffer, learner.n_steps)
+            learner.train()
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    assert watch.slots == 2 * TINY.rollout_slots
+    assert all(bool(torch.isfinite(parameter).all()) for parameter in learner.policy.parameters())

@@ -217,6 +217,32 @@ def test_a_market_moves_to_another_device_whole() -> None:
     assert {tensor.device.type for tensor in tensors_of(market)} == {"cpu"}
 
 
+def test_a_slot_of_all_episodes_looks_at_no_number_and_stays_on_its_device() -> None:
+    """Tensors of the meta device hold no numbers: a branch on one, or a tensor left on the CPU, would raise."""
+    episodes = Episodes(small_market(), Objective(horizon_days=2), 20, seed=0, staggered=False)
+    state = episodes.state
+    episodes.device, episodes.market = torch.device("meta"), small_market().to("meta")
+    episodes.generator = None  # type: ignore[assignment] # there is none for this device
+    episodes.age, episodes.limit = episodes.age.to("meta"), episodes.limit.to("meta")
+    episodes.state = MarketState(
+        state.history.to("meta"), state.slot.to("meta"), state.member.to("meta"), state.population.to("meta"),
+        state.projected.to("meta"),
+    )  # fmt: skip
+    episodes.seen = episodes.market.observe(episodes.state)
+    for _ in range(3):
+        vectors, transition = episodes.step(torch.zeros(20, dtype=torch.int64, device="meta"))
+        seen = episodes.seen
+        for result in (
+            vectors,
+            transition.reward,
+            transition.done,
+            seen.allowed,
+            seen.candidates,
+            seen.candidate_range,
+        ):
+            assert result.device.type == "meta"
+
+
 def test_an_expectation_depends_on_what_is_sent_and_when() -> None:
     law = Law()
     market = hand_made_market(law)
