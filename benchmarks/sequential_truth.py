@@ -4,9 +4,9 @@ The reference market writes a log of 28 days; half of the customers fit a reward
 policies are judged by. The panel is seven rules and their blends with the logging policy at several shares: from near
 to far. The truth is played by new customers with common random numbers. For every variant: rank correlation (Spearman),
 regret@1 (as a share of the panel's range) and root mean squared error of every estimator's difference to the log, among
-the entries that the recommended one does not refuse; how often its bounds hold; and by share, as a figure.
-`--coverage N` instead: the blends' one-sided lower bounds on N small logs of a week. About 80 s a variant of one core,
-and 2 s a small log.
+the entries that the recommended one does not refuse; what an estimate without bias and with the log's own standard
+errors would reach; how often its bounds hold; and by share, as a figure. `--coverage N` instead: the blends' one-sided
+lower bounds on N small logs of a week. About 80 s a variant of one core, and 2 s a small log.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from typing import Any
 
 import matplotlib
 import numpy as np
+import pandas as pd
 import torch
 from scipy.stats import spearmanr
 
@@ -36,6 +37,8 @@ from envs.reference.variants import VARIANTS
 from envs.reference.world import ReferenceWorld
 from envs.truth import make_truth
 from envs.world import slot_reward
+from evaluation.intervals import minimum_detectable_difference
+from evaluation.offline import logged_rewards
 from evaluation.offline_settings import OfflineSettings
 from evaluation.sequences import collect_sequences
 from evaluation.sequential import SHARES, evaluate_sequences
@@ -153,87 +156,141 @@ def judge(
     return evaluate_sequences(sequences, OfflineSettings(draws=draws), seed)
 
 
-def truths_of(market: Market, panel: dict[str, Serves], customers: int, seed: int) -> dict[tuple[str, float], float]:
-    """True difference to the logging policy by policy and share."""
-    base = play(market, None, 0.0, customers, seed)
-    return {
-        (name, share): float((play(market, policy, share, customers, seed) - base).mean())
-        for name, policy in panel.items()
-        for share in SHARES
-        if share != 0.75
-    }
-
-
 @dataclass(frozen=True)
-class Judged:
-    """Entries of a panel: true difference, the estimators', bounds and share. Shapes [P]; NaN where refused."""
+class Truth:
+    """A true difference to the logging policy, and its standard error, for it is played by some customers."""
 
-    truth: np.ndarray
-    recommended: np.ndarray
-    fqe: np.ndarray
-    low: np.ndarray
-    high: np.ndarray
-    share: np.ndarray
+    difference: float
+    error: float
 
 
-def judged(report: dict[str, dict[str, Any]], truth: dict[tuple[str, float], float]) -> Judged:
-    """Beside each other: what was estimated, and what is true."""
+def earned_in(market: Market, rows: np.ndarray) -> float:
+    """What a customer earned in the log, on average over those at `rows`."""
+    earned = logged_rewards(market.grid, market.catalogue, market.objective, market.grid.slots)
+    return float(earned[rows].sum(axis=1).mean())
+
+
+def truths_of(market: Market, panel: dict[str, Serves], customers: int, seed: int) -> dict[tuple[str, float], Truth]:
+    """True difference to the logging policy by policy and share."""
+    base, found = play(market, None, 0.0, customers, seed), {}
+    for name, policy in panel.items():
+        for share in SHARES:
+            if share != 0.75:
+                apart = play(market, policy, share, customers, seed) - base
+                found[name, share] = Truth(float(apart.mean()), float(apart.std()) / customers**0.5)
+    return found
+
+
+def judged(
+    variant: str, report: dict[str, dict[str, Any]], truth: dict[tuple[str, float], Truth], earned: float
+) -> pd.DataFrame:
+    """Beside each other, an entry of the panel a row: what was estimated, and what is true; null where refused.
+
+    `error` is the standard error of the corrected estimate, `earned` what a customer earned in the log.
+    """
+    one = minimum_detectable_difference(1.0)
     rows = [
-        [truth[name, b["share"]], *(np.nan if b[k] is None else b[k] for k in ("value", "fqe", "low", "high", "share"))]
+        {
+            "variant": variant,
+            "policy": name,
+            "share": b["share"],
+            "truth": truth[name, b["share"]].difference,
+            "truth_error": truth[name, b["share"]].error,
+            "recommended": b["value"],
+            "error": None if b["minimum_detectable"] is None else b["minimum_detectable"] / one,
+            **{key: b[key] for key in ("fqe", "low", "high")},
+            "earned": earned,
+        }
         for name, entry in report.items()
         for b in entry["blends"]
         if (name, b["share"]) in truth
     ]
-    return Judged(*np.array(rows, dtype=np.float64).T)
+    return pd.DataFrame(rows).astype({key: float for key in ("recommended", "error", "low", "high")})
 
 
-def show(variant: str, found: Judged) -> None:
+def regret(estimate: np.ndarray, truth: np.ndarray) -> float:
+    """What the entry estimated best falls short of the truly best one, as a share of the range. Shapes [P]."""
+    return float((truth.max() - truth[estimate.argmax()]) / np.ptp(truth))
+
+
+def attainable(kept: pd.DataFrame, draws: int = 2000, seed: int = 0) -> tuple[float, float]:
+    """Median Spearman and regret@1 of the truth plus noise of the log's standard errors.
+
+    A policy's blends share their noise, which grows along them; different policies have independent noise.
+    """
+    generator, truth = np.random.default_rng(seed), kept["truth"].to_numpy()
+    policy, names = pd.factorize(kept["policy"])
+    noise = generator.normal(size=(draws, len(names)))[:, policy] * kept["error"].to_numpy()
+    ranks = [float(spearmanr(truth + own, truth)[0]) for own in noise]
+    return float(np.median(ranks)), float(np.median([regret(truth + own, truth) for own in noise]))
+
+
+def show(variant: str, found: pd.DataFrame) -> None:
     """Prints what was found of one variant."""
-    kept = np.isfinite(found.recommended)
-    truth, span = found.truth[kept], np.ptp(found.truth[kept])
+    kept = found[found["recommended"].notna()]
+    truth = kept["truth"].to_numpy()
     print(
-        f"{variant}: {kept.sum()} of {len(kept)} not refused; true differences {truth.min():.2f} to {truth.max():.2f}"
+        f"{variant}: {len(kept)} of {len(found)} not refused; a customer earned {found['earned'].iloc[0]:.2f}; true "
+        f"differences {truth.min():.2f} to {truth.max():.2f}, spread {truth.std():.2f} (known to "
+        f"{kept['truth_error'].mean():.2f}); standard error of the log {kept['error'].mean():.2f}"
     )
-    for name, estimate in (("recommended", found.recommended[kept]), ("FQE", found.fqe[kept])):
-        regret = (truth.max() - truth[estimate.argmax()]) / span
+    for name in ("recommended", "fqe"):
+        estimate = kept[name].to_numpy()
         error = np.sqrt(np.mean((estimate - truth) ** 2))
-        print(f"  {name:12s} Spearman {spearmanr(estimate, truth)[0]:.2f}  regret@1 {regret:.2f}  error {error:.2f}")
+        print(
+            f"  {name:12s} Spearman {spearmanr(estimate, truth)[0]:.2f}  regret@1 {regret(estimate, truth):.2f}  "
+            f"error {error:.2f}"
+        )
+    rank, lost = attainable(kept)
+    print(f"  {'attainable':12s} Spearman {rank:.2f}  regret@1 {lost:.2f}  (truth and the log's noise, median)")
     print(
-        f"  lower bounds hold {np.mean(found.low[kept] <= truth):.2f}, upper {np.mean(found.high[kept] >= truth):.2f}"
+        f"  lower bounds hold {(kept['low'] <= truth).mean():.2f}, upper {(kept['high'] >= truth).mean():.2f}",
+        flush=True,
     )
-    for share in np.unique(found.share):
-        here = kept & (found.share == share)
-        if here.any():
-            error = np.abs(found.recommended - found.truth)[here].mean()
-            width = (found.high - found.low)[here].mean()
-            print(f"    share {share:.2f}: {here.sum()} kept, mean error {error:.2f}, width {width:.2f}", flush=True)
 
 
-def draw(panels: dict[str, Judged], path: Path) -> None:
+def decay(found: pd.DataFrame) -> pd.DataFrame:
+    """By share: mean error and width as a share of what a customer earned, bounds that hold, share not refused."""
+    kept = found[found["recommended"].notna()]
+    figures = kept.assign(
+        error=(kept["recommended"] - kept["truth"]).abs() / kept["earned"],
+        width=(kept["high"] - kept["low"]) / kept["earned"],
+        holds=((kept["low"] <= kept["truth"]).astype(float) + (kept["high"] >= kept["truth"])) / 2,
+    )
+    table: pd.DataFrame = figures.groupby("share")[["error", "width", "holds"]].mean()
+    return table.assign(told=found.groupby("share")["recommended"].apply(lambda values: values.notna().mean()))
+
+
+def draw(found: pd.DataFrame, path: Path) -> None:
     """How the recommended estimate decays with the distance from the log."""
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
-    figure, axes = plt.subplots(1, 2, figsize=(9, 3.6))
-    for variant, found in panels.items():
-        shares = np.unique(found.share)
-        scale = np.ptp(found.truth)
-        with np.errstate(invalid="ignore"):
-            errors = [np.nanmean(np.abs(found.recommended - found.truth)[found.share == a]) / scale for a in shares]
-        kept = [np.isfinite(found.recommended[found.share == a]).mean() for a in shares]
-        axes[0].plot(shares, errors, marker="o", label=variant)
-        axes[1].plot(shares, kept, marker="o", label=variant)
-    axes[0].set(xlabel="share of decisions that are the policy's", ylabel="mean error / range of true differences")
-    axes[1].set(xlabel="share of decisions that are the policy's", ylabel="estimates not refused", ylim=(0, 1.05))
+    titles = {
+        "error": "mean error / what a customer earns",
+        "width": "width between the bounds / the same",
+        "holds": "one-sided bounds that hold",
+        "told": "estimates not refused",
+    }
+    figure, axes = plt.subplots(1, len(titles), figsize=(13, 3.4))
+    lines = {str(name): (decay(part), {"alpha": 0.6}) for name, part in found.groupby("variant", sort=False)}
+    lines["all variants"] = (decay(found), {"color": "black", "linewidth": 2.0})
+    for axis, (column, title) in zip(axes, titles.items(), strict=True):
+        for name, (table, style) in lines.items():
+            axis.plot(table.index, table[column], marker="o", markersize=3, label=name, **style)
+        axis.set(title=title, xlabel="share of decisions that are the policy's")
+        axis.title.set_fontsize(9)
+        axis.set_ylim(0, 1.05 if column in {"holds", "told"} else None)
+    axes[2].axhline(0.95, color="grey", linestyle=":", linewidth=1)
     axes[0].legend(frameon=False, fontsize=8)
     figure.tight_layout()
-    figure.savefig(path, dpi=120)
+    figure.savefig(path)
     plt.close(figure)
 
 
-def coverage(variants: Sequence[str], logs: int, customers: int, days: int, seed: int, kind: str) -> None:
+def coverage(variants: Sequence[str], logs: int, customers: int, days: int, seed: int, kind: str) -> pd.DataFrame:
     """Prints how often lower bounds of blends hold on small logs: each by itself, and all of a policy's at once."""
-    each, jointly, refused = [], [], 0
+    parts = []
     for variant in variants:
         first = make_market(variant, 2 * customers, days, seed + 90_000)
         model, panel = fit_half(first, kind), panel_of(first.catalogue)
@@ -241,17 +298,19 @@ def coverage(variants: Sequence[str], logs: int, customers: int, days: int, seed
         truth = truths_of(first, panel, 8000, seed)
         for number in range(logs):
             market = make_market(variant, customers, days, seed + number, first)
-            found = judge(market, model, panel, np.arange(customers), number, draws=400)
-            for name, entry in found.items():
-                bounds = [(b["low"], truth[name, b["share"]]) for b in entry["blends"] if (name, b["share"]) in truth]
-                refused += sum(low is None for low, _ in bounds)
-                held = [low <= true for low, true in bounds if low is not None]
-                each += held
-                jointly += [all(held)] if held else []
-        print(
-            f"{variant}: lower bounds hold {np.mean(each):.3f} of {len(each)}, all of a policy's at once "
-            f"{np.mean(jointly):.3f} of {len(jointly)}; {refused} refused (all variants so far)", flush=True,
-        )  # fmt: skip
+            report = judge(market, model, panel, np.arange(customers), number, draws=400)
+            parts.append(judged(variant, report, truth, earned_in(market, np.arange(customers))).assign(log=number))
+        found = pd.concat(parts, ignore_index=True)
+        own, kept = found[found["variant"] == variant], found[found["low"].notna()]
+        told = own[own["low"].notna()]
+        held = (told["low"] <= told["truth"]).mean()
+        print(f"{variant}: lower bounds hold {held:.3f} of {len(told)}, {len(own) - len(told)} refused", flush=True)
+    holds = kept["low"] <= kept["truth"]
+    jointly = holds.groupby([kept[column] for column in ("variant", "log", "policy")]).all()
+    print(f"{len(variants) * logs} logs: each {holds.mean():.3f} of {len(holds)}, all of a policy's at once", end=" ")
+    print(f"{jointly.mean():.3f} of {len(jointly)}; by share:")
+    print(decay(found).round(3))
+    return found
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -263,22 +322,31 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--truth", type=int, default=3000, help="customers who play the truth")
     parser.add_argument("--kind", default="logistic", help="family of the reward model")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--figure", type=Path, default=None)
+    parser.add_argument("--figure", type=Path, default=None, help="where the decay with the distance is drawn")
+    parser.add_argument("--records", type=Path, default=None, help="CSV of every entry of the panel")
     parser.add_argument("--coverage", type=int, default=0, help="small logs a variant")
     options = parser.parse_args(arguments)
     if options.coverage:
-        coverage(options.variants, options.coverage, 800, 7, options.seed, options.kind)
+        found = coverage(options.variants, options.coverage, 800, 7, options.seed, options.kind)
+        if options.records is not None:
+            found.to_csv(options.records, index=False)
         return
-    panels = {}
+    panels = []
     for variant in options.variants:
         market = make_market(variant, options.customers, 28, options.seed)
         model, panel = fit_half(market, options.kind), panel_of(market.catalogue)
         rows = np.arange(1, options.customers, 2)[: options.judged]
         report = judge(market, model, panel, rows, options.seed)
-        panels[variant] = judged(report, truths_of(market, panel, options.truth, options.seed))
-        show(variant, panels[variant])
+        panels.append(
+            judged(variant, report, truths_of(market, panel, options.truth, options.seed), earned_in(market, rows))
+        )
+        show(variant, panels[-1])
+    found = pd.concat(panels, ignore_index=True)
+    print(decay(found).round(3))
+    if options.records is not None:
+        found.to_csv(options.records, index=False)
     if options.figure is not None:
-        draw(panels, options.figure)
+        draw(found, options.figure)
 
 
 if __name__ == "__main__":

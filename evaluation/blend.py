@@ -70,7 +70,7 @@ def blend_curve(
     here = slots.take(use)
     found = {share: blend_contributions(here, name, share) for share in (0.0, *shares)}
     estimates = {str(share): Contributions(value, np.ones(len(use))) for share, (value, _) in found.items()}
-    result = bootstrap(estimates, use, settings.draws, settings.level, seed)
+    result = bootstrap(estimates, here.units, settings.draws, settings.level, seed)
     why = {share: diagnose_weights(1 + (found[share][1] - 1) / share).refused for share in shares}
     errors = {str(share): result.standard_error(str(share), NOTHING) for share in shares if why[share] is None}
     below, above = simultaneous_factors(result, errors, NOTHING, BAND_LEVEL)

@@ -44,13 +44,13 @@ def estimate_by_attributes(
     use = np.flatnonzero(slots.known[:, 0])
     if not len(use):
         return None
-    logged = LoggedDecisions(use, slots.action[use, 0], slots.reward[use, 0], slots.logged_prob[use, 0])
+    logged = LoggedDecisions(slots.units[use], slots.action[use, 0], slots.reward[use, 0], slots.logged_prob[use, 0])
     target, predicted = slots.target[name][use, 0], slots.predicted[use, 0]
     marginal = KnownEmbedding(attribute_embedding(np.array(kinds), logged.action), logging[use])
     estimators = (OffCEM(marginal), MIPS(marginal))
     estimates = {"incumbent": Contributions(logged.reward, np.ones(len(use)))}
     estimates |= {e.name: e.contributions(logged, target, predicted) for e in estimators}
-    result = bootstrap(estimates, use, settings.draws, settings.level, seed)
+    result = bootstrap(estimates, logged.customer, settings.draws, settings.level, seed)
     diagnostics = diagnose(*marginal.by_attribute(logged, target), logging=logging[use] @ marginal.embedding.prob)
     difference = result.difference(estimators[0].name, "incumbent")
     told = judge(difference, diagnostics, "the campaign", "what was done")

@@ -37,6 +37,7 @@ class LoggedFeatures:
         folds: F. With one fold everything is fitted to the customers themselves.
         prior: coefficients of a slot's own reward that a reward model suggests, towards which the fit is shrunk; None
             for zeros. Shape [d].
+        group: of customers who are drawn together; None where each stands alone. Shape [N], int64.
     """
 
     taken: Tensor
@@ -46,6 +47,7 @@ class LoggedFeatures:
     fold: Tensor
     folds: int
     prior: Tensor | None = None
+    group: Tensor | None = None
 
     @property
     def onward(self) -> Tensor:

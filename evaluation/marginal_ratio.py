@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from evaluation.fqe import LoggedFeatures
+from evaluation.logged import customer_index
 
 WINDOWS = (1, 2, 3, 4, 6, 9, 12, 18, 24, 42, 84, 168)
 """Slots over which weights may be multiplied."""
@@ -133,7 +134,7 @@ def estimate_windows(
         if not fine or window >= values.shape[1]:
             break
     contributions = np.stack([entry[1] for entry in kept])
-    chosen, last = choose_window(contributions)
+    chosen, last = choose_window(contributions, None if log.group is None else log.group.cpu().numpy())
     return Windows(
         tuple(entry[0] for entry in kept),
         contributions,
@@ -145,22 +146,32 @@ def estimate_windows(
     )
 
 
-def choose_window(contributions: np.ndarray) -> tuple[int, int]:
+def choose_window(contributions: np.ndarray, group: np.ndarray | None = None) -> tuple[int, int]:
     """Positions of the shortest window that no longer one contradicts, and of the last that is about as precise.
 
     Args:
         contributions: windows ascending. Shape [J, N].
+        group: of customers who are drawn together; None where each stands alone. Shape [N].
     """
-    size = contributions.shape[1]
-    means, errors = contributions.mean(axis=1), contributions.std(axis=1) / size**0.5
+    means, errors = contributions.mean(axis=1), _standard_errors(contributions, group)
     chosen = len(means) - 1
     for shorter in range(len(means) - 2, -1, -1):
         apart = contributions[shorter] - contributions[shorter + 1 :]
-        if (np.abs(apart.mean(axis=1)) > CONTRADICTED * apart.std(axis=1) / size**0.5 + 1e-12).any():
+        if (np.abs(apart.mean(axis=1)) > CONTRADICTED * _standard_errors(apart, group) + 1e-12).any():
             break
         chosen = shorter
     precise = np.flatnonzero(errors <= AS_GOOD * errors[chosen] + 1e-12)
     return chosen, int(max(precise.max(), chosen)) if len(means) else chosen
+
+
+def _standard_errors(values: np.ndarray, group: np.ndarray | None) -> np.ndarray:
+    """Of the means of values [J, N], with groups as units. Shape [J]."""
+    apart = values - values.mean(axis=1, keepdims=True)
+    if group is not None:
+        index, groups = customer_index(group)
+        apart = np.stack([np.bincount(index, weights=row, minlength=groups) for row in apart])
+    errors: np.ndarray = np.sqrt(np.square(apart).sum(axis=1)) / values.shape[1]
+    return errors
 
 
 def _weight_figures(ratios: Tensor, known: Tensor) -> tuple[float, float]:

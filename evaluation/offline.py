@@ -56,6 +56,7 @@ class LoggedSlots:
         target: by policy. Shape [N, H, 1 + K] each.
         fitted: whether logged probabilities had to be fitted.
         context: what was known at each decision; None where it was not collected.
+        group: of customers who are drawn together, such as a household; None where each stands alone. Shape [N].
     """
 
     action: np.ndarray
@@ -66,6 +67,12 @@ class LoggedSlots:
     target: dict[str, np.ndarray]
     fitted: bool
     context: SlotContext | None = None
+    group: np.ndarray | None = None
+
+    @property
+    def units(self) -> np.ndarray:
+        """What intervals draw as one: groups, or else single customers. Shape [N], int64."""
+        return np.arange(len(self.action)) if self.group is None else self.group
 
     @property
     def logging(self) -> np.ndarray | None:
@@ -85,6 +92,7 @@ class LoggedSlots:
             {name: chances[rows] for name, chances in self.target.items()},
             self.fitted,
             None if self.context is None else self.context.take(rows),
+            None if self.group is None else self.group[rows],
         )
 
 
@@ -173,7 +181,8 @@ def collect_slots(
     taken = np.take_along_axis(predicted, action[..., None], axis=2)[..., 0]
     reward = np.where(outcome_known(part, objective, horizon), reward, taken)
     reward = np.where(known, reward, 0.0)
-    return LoggedSlots(action, reward, logged_prob, known, predicted, target, fitted, join_contexts(contexts))
+    group = None if population.group is None else population.group.numpy()
+    return LoggedSlots(action, reward, logged_prob, known, predicted, target, fitted, join_contexts(contexts), group)
 
 
 def known_slots(grid: DecisionGrid, contents: int, slots: int) -> np.ndarray:
@@ -238,8 +247,8 @@ def evaluate_offline(slots: LoggedSlots, settings: OfflineSettings, seed: int) -
 def check_slots(slots: LoggedSlots, names: tuple[str, ...] | None = None) -> ProbabilityReport:
     """Whether the log contradicts its probabilities, over all known slots; `names` are of hold and the contents."""
     known = slots.known
-    customer = np.broadcast_to(np.arange(len(known))[:, None], known.shape)
-    logged = LoggedDecisions(customer[known], slots.action[known], slots.reward[known], slots.logged_prob[known])
+    unit = np.broadcast_to(slots.units[:, None], known.shape)
+    logged = LoggedDecisions(unit[known], slots.action[known], slots.reward[known], slots.logged_prob[known])
     features = None if slots.context is None else slots.context.features[known]
     return check_probabilities(logged, features, slots.predicted.shape[2], slots.fitted, names)
 
@@ -249,7 +258,7 @@ def _several_steps(slots: LoggedSlots, settings: OfflineSettings, seed: int) -> 
     use = slots.known[:, 0]
     if not use.any():
         return {}
-    customer = np.flatnonzero(use)
+    customer, unit = np.flatnonzero(use), slots.units[use]
     logged = Contributions(np.where(slots.known, slots.reward, 0.0)[use].sum(axis=1), np.ones(len(customer)))
     estimates, weights = {"incumbent": logged}, {}
     for name, target in slots.target.items():
@@ -258,7 +267,7 @@ def _several_steps(slots: LoggedSlots, settings: OfflineSettings, seed: int) -> 
             slots.known[use],
         )  # fmt: skip
         estimates[name] = Contributions(value, np.ones(len(customer)))
-    result = bootstrap(estimates, customer, settings.draws, settings.level, seed)
+    result = bootstrap(estimates, unit, settings.draws, settings.level, seed)
     report: dict[str, dict[str, Any]] = {}
     for name in slots.target:
         diagnostics = diagnose_weights(weights[name])
@@ -268,7 +277,7 @@ def _several_steps(slots: LoggedSlots, settings: OfflineSettings, seed: int) -> 
             "horizon_slots": int(slots.action.shape[1]),
             **result.interval(name).to_dict(),
             "difference": difference.to_dict(),
-            "blend": safe_blend(estimates[name], logged, weights[name], customer, settings.draws, seed),
+            "blend": safe_blend(estimates[name], logged, weights[name], unit, settings.draws, seed),
             "diagnostics": diagnostics.to_dict(),
             "verdict": verdict(difference, diagnostics),
             **_one_customer(estimates[name], logged, customer),
@@ -277,7 +286,7 @@ def _several_steps(slots: LoggedSlots, settings: OfflineSettings, seed: int) -> 
             taken = np.take_along_axis(slots.target[name][use], slots.action[use][..., None], axis=2)[..., 0]
             chance = np.where(slots.known[use], taken, 1.0)
             nothing, earned = np.zeros(len(customer)), logged.numerator
-            problem = SensitivityProblem(nothing, earned, earned, chance, slots.logged_prob[use], customer)
+            problem = SensitivityProblem(nothing, earned, earned, chance, slots.logged_prob[use], unit)
             report[name]["sensitivity"] = sensitivity(problem, level=settings.level).to_dict()
         if diagnostics.refused:
             report[name] |= NO_FIGURE
@@ -304,14 +313,15 @@ def refused_entry(entry: dict[str, Any], reason: str) -> dict[str, Any]:
 
 def _one_step(slots: LoggedSlots, settings: OfflineSettings, seed: int) -> dict[str, dict[str, Any]]:
     use = slots.known[:, 0]
-    logged = LoggedDecisions(np.flatnonzero(use), slots.action[use, 0], slots.reward[use, 0], slots.logged_prob[use, 0])
+    customer, unit = np.flatnonzero(use), slots.units[use]
+    logged = LoggedDecisions(unit, slots.action[use, 0], slots.reward[use, 0], slots.logged_prob[use, 0])
     predicted = slots.predicted[use, 0]
     own = Contributions(logged.reward, np.ones(len(logged)))
     estimates, estimators = {"incumbent": own}, (DR(), SNIPS(), IPS())
     for name, target in slots.target.items():
         for estimator in estimators:
             estimates[f"{estimator.name} {name}"] = estimator.contributions(logged, target[use, 0], predicted)
-    result = bootstrap(estimates, logged.customer, settings.draws, settings.level, seed)
+    result = bootstrap(estimates, unit, settings.draws, settings.level, seed)
     logging = slots.logging[use] if slots.fitted and slots.logging is not None else None
     diagnosed = {name: diagnose(logged, target[use, 0], logging) for name, target in slots.target.items()}
     report: dict[str, dict[str, Any]] = {}
@@ -326,11 +336,11 @@ def _one_step(slots: LoggedSlots, settings: OfflineSettings, seed: int) -> dict[
             "horizon_slots": 1,
             **result.interval(chosen).to_dict(),
             "difference": difference.to_dict(),
-            "blend": safe_blend(estimates[chosen], own, weights, logged.customer, settings.draws, seed),
+            "blend": safe_blend(estimates[chosen], own, weights, unit, settings.draws, seed),
             "diagnostics": diagnostics.to_dict(),
             "verdict": verdict(difference, diagnostics),
             "estimators": {e.name: result.interval(f"{e.name} {name}").to_dict() for e in estimators},
-            **_one_customer(estimates[chosen], own, logged.customer),
+            **_one_customer(estimates[chosen], own, customer),
         }
         report[name]["against"] = {}
         for other in slots.target:
@@ -341,7 +351,7 @@ def _one_step(slots: LoggedSlots, settings: OfflineSettings, seed: int) -> dict[
         if slots.fitted and not diagnostics.refused:
             ahead, _, residual = doubly_robust_parts(logged, target[use, 0], predicted, "DR")
             chance = target[use, 0][np.arange(len(logged)), logged.action]
-            problem = SensitivityProblem(ahead, residual, logged.reward, chance, logged.logged_prob, logged.customer)
+            problem = SensitivityProblem(ahead, residual, logged.reward, chance, logged.logged_prob, unit)
             report[name]["sensitivity"] = sensitivity(problem, level=settings.level).to_dict()
         if diagnostics.refused:
             report[name] |= NO_FIGURE | {"estimators": {}}

@@ -49,6 +49,7 @@ class Sequences:
         known: slots before the customer's first that is missing or unlabelled. Shape [N, T], bool.
         target: by policy, its probabilities. Shape [N, T, 1 + K] each.
         horizon: slots over which value is counted, H; T may be shorter or longer.
+        group: of customers who are drawn together, such as a household; None where each stands alone. Shape [N].
     """
 
     people: Tensor
@@ -63,6 +64,12 @@ class Sequences:
     known: Tensor
     target: dict[str, Tensor]
     horizon: int
+    group: Tensor | None = None
+
+    @property
+    def units(self) -> Tensor:
+        """What intervals draw and folds hold as one: groups, or else single customers. Shape [N], int64."""
+        return torch.arange(len(self)) if self.group is None else self.group
 
     def __len__(self) -> int:
         return int(self.action.shape[0])
@@ -74,7 +81,8 @@ class Sequences:
             for name in ("people", "state", "candidates", "open", "immediate", "action", "reward", "logged_prob")
         }
         target = {name: chances[rows] for name, chances in self.target.items()}
-        return replace(self, **parts, known=self.known[rows], target=target)
+        group = None if self.group is None else self.group[rows]
+        return replace(self, **parts, known=self.known[rows], target=target, group=group)
 
     def weights(self, name: str) -> Tensor:
         """pi / mu of what was decided; 1 where nothing is known. Shape [N, T]."""
@@ -145,5 +153,5 @@ def collect_sequences(
     reward = torch.where(known, reward, 0.0)
     return Sequences(
         population.features, catalogue.features, state, candidates, opened, immediate, action, reward, logged_prob,
-        known, target, horizon,
+        known, target, horizon, population.group,
     )  # fmt: skip

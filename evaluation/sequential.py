@@ -104,15 +104,15 @@ def evaluate_sequences(sequences: Sequences, settings: OfflineSettings, seed: in
         By policy the fields of `report_of`. Empty where too few customers have a known first slot.
     """
     present = sequences.known[:, 0]
-    if int(present.sum()) < 2 * FOLDS:
+    units = sequences.units
+    if len(units[present].unique()) < 2 * FOLDS:
         return {}
     features = fit_features(sequences)
-    size = len(sequences)
-    fold = torch.from_numpy(customer_folds(np.arange(size), FOLDS, seed))
+    fold = torch.from_numpy(customer_folds(units.numpy(), FOLDS, seed))
     taken = features.taken(sequences)[present]
     log = LoggedFeatures(
         taken, sequences.reward[present], sequences.known[present], sequences.horizon, fold[present], FOLDS,
-        features.prior,
+        features.prior, None if sequences.group is None else sequences.group[present],
     )  # fmt: skip
     moments = log_moments(log)
     logged = torch.where(log.known, log.reward, 0.0).double().sum(dim=1).numpy()
@@ -121,19 +121,20 @@ def evaluate_sequences(sequences: Sequences, settings: OfflineSettings, seed: in
     for name, target in sequences.target.items():
         expected = features.of(sequences, target)[present]
         estimate = estimate_policy(log, moments, expected, sequences.weights(name)[present])
-        report[name] = report_of(estimate, logged, sequences.horizon, settings, seed)
+        report[name] = report_of(estimate, logged, units[present].numpy(), sequences.horizon, settings, seed)
         report[name]["diagnostics"] |= {"whole_sequences": whole, "slots_logged": int(log.known.shape[1])}
     return report
 
 
 def report_of(
-    estimate: PolicyEstimate, logged: np.ndarray, horizon: int, settings: OfflineSettings, seed: int
+    estimate: PolicyEstimate, logged: np.ndarray, unit: np.ndarray, horizon: int, settings: OfflineSettings, seed: int
 ) -> dict[str, Any]:
     """A policy's estimates in figures and words.
 
     Args:
         estimate: of the policy and its blends.
         logged: what every customer really earned. Shape [N].
+        unit: of customers who are drawn together. Shape [N], int64.
         horizon: H.
         settings: draws and level of the intervals.
         seed: of the draws.
@@ -148,9 +149,7 @@ def report_of(
     }
     ones = np.ones(len(logged))
     parts = {name: Contributions(estimate.windows[p].contributions[w], ones) for (p, w), name in names.items()}
-    result = bootstrap(
-        {"log": Contributions(logged, ones), **parts}, np.arange(len(logged)), settings.draws, settings.level, seed
-    )
+    result = bootstrap({"log": Contributions(logged, ones), **parts}, unit, settings.draws, settings.level, seed)
     scale = abs(float(logged.mean()))
     blends = blend_curve(estimate, result, names, settings.level, scale)
     windows, last = estimate.windows[-1], len(estimate.shares) - 1

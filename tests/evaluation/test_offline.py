@@ -7,6 +7,7 @@ from functools import cache
 
 import numpy as np
 import pytest
+import torch
 
 from campaigns.grid import DecisionGrid
 from campaigns.guardrails import NO_GUARDRAILS, Guardrails
@@ -14,6 +15,7 @@ from campaigns.history import ABSENT, HOLD
 from campaigns.logging_policy import LoggingPolicyModel, LoggingPolicySpec, fit_logging_policy
 from campaigns.objective import Objective
 from envs.market import Market
+from evaluation.blend import blend_curve
 from evaluation.offline import LoggedSlots, collect_slots, evaluate_offline, logged_rewards
 from evaluation.offline_settings import OfflineSettings
 from evaluation.rollout import Decides, rollout
@@ -278,3 +280,36 @@ def test_a_policy_that_decides_as_was_logged_gains_exactly_nothing() -> None:
     assert report["random"]["difference"] == {"value": 0.0, "low": 0.0, "high": 0.0}
     assert report["random"]["verdict"] == "cannot tell"
     assert report["other"]["difference"]["low"] < report["other"]["difference"]["high"]
+
+
+@pytest.mark.parametrize("slots", [1, 2])
+def test_pairs_who_are_copies_of_each_other_make_intervals_wider_by_the_root_of_two(slots: int) -> None:
+    """A household is drawn as one: 400 couples are 400 observations, not 800."""
+    generator = np.random.default_rng(3)
+    action = generator.integers(0, 3, (400, slots)).repeat(2, axis=0)
+    reward = generator.normal(1.0, 1.0, (400, slots)).repeat(2, axis=0) + action
+    apart = LoggedSlots(
+        action, reward, np.full(action.shape, 1 / 3), np.ones(action.shape, dtype=bool), np.ones((*action.shape, 3)),
+        {"target": np.broadcast_to([0.2, 0.3, 0.5], (*action.shape, 3))}, False,
+    )  # fmt: skip
+    together = replace(apart, group=np.arange(400).repeat(2))
+    settings = replace(SETTINGS, draws=2000)
+    found = [evaluate_offline(s, settings, 0)["target"] for s in (apart, together)]
+    for read in (lambda entry: entry, lambda entry: entry["difference"]):
+        widths = [read(entry)["high"] - read(entry)["low"] for entry in found]
+        assert widths[1] / widths[0] == pytest.approx(2**0.5, rel=0.06)
+    curves = [blend_curve(s, "target", settings, 0)[0][0]["difference"] for s in (apart, together)]
+    assert (curves[1]["high"] - curves[1]["low"]) / (curves[0]["high"] - curves[0]["low"]) == pytest.approx(
+        2**0.5, rel=0.06
+    )
+
+
+def test_collected_slots_know_the_customers_households() -> None:
+    world = market()
+    pool = replace(world.pool.take(np.arange(100)), group=torch.arange(100) // 2)
+    slots = collect_slots(
+        log_of().take(np.arange(100)), pool, world.catalogue, world.clock, NO_GUARDRAILS, OBJECTIVE,
+        {"target": TARGET}, world.model, incumbent(), 1,
+    )  # fmt: skip
+    assert slots.units.tolist() == (np.arange(100) // 2).tolist()
+    assert slots.take(np.array([4, 9])).units.tolist() == [2, 4]

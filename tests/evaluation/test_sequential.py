@@ -32,7 +32,7 @@ def estimated(logged: MarkovLog, shares: tuple[float, ...] = (0.1, 0.5, 1.0)) ->
 
 def report(logged: MarkovLog) -> dict:
     earned = torch.where(logged.log.known, logged.log.reward, 0.0).sum(dim=1).double().numpy()
-    return report_of(estimated(logged), earned, logged.log.horizon, SETTINGS, seed=0)
+    return report_of(estimated(logged), earned, np.arange(len(earned)), logged.log.horizon, SETTINGS, seed=0)
 
 
 def test_the_difference_lies_in_its_interval_and_the_verdict_follows() -> None:
@@ -113,3 +113,19 @@ def test_the_policy_that_wrote_the_log_differs_by_nothing() -> None:
     assert abs(found["difference"]["value"]) < 0.05
     assert found["verdict"] == "cannot tell"
     assert np.isfinite(found["value"])
+
+
+def test_pairs_who_are_copies_of_each_other_tell_no_more_than_one_of_them() -> None:
+    """Every customer twice, as a household: the interval is that of half the customers, sqrt(2) times that of all."""
+    once = collected(1).take(torch.arange(200))
+    twice = once.take(torch.arange(200).repeat_interleave(2))
+    paired = replace(twice, group=torch.arange(200).repeat_interleave(2))
+    alone, apart, together = (
+        width(evaluate_sequences(s, SETTINGS, 0)["target"]["blends"][0]) for s in (once, twice, paired)
+    )
+    assert together / apart == pytest.approx(2**0.5, rel=0.15)
+    assert together == pytest.approx(alone, rel=0.15)
+
+
+def width(entry: dict) -> float:
+    return float(entry["high"] - entry["low"])
