@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from agents.bandit_settings import EpsilonGreedySettings, LinUCBSettings, NeuralLinearSettings, ThompsonSettings
 from agents.cql_settings import CQLSettings
+from agents.dr_settings import DoublyRobustSettings
 from agents.fqi_settings import FQISettings
 from agents.lesson import LEARNED, Lesson
 from agents.ppo_settings import PPOSettings
@@ -154,6 +155,12 @@ def _states(lesson: Lesson, gamma: float, memory_gib: float, beside: int = 0) ->
     return states, 0.0 if log.one_shot else discount(lesson.objective, log.clock, gamma)
 
 
+def _doubly_robust(lesson: Lesson) -> Chooser:
+    from agents.doubly_robust import learn_doubly_robust
+
+    return learn_doubly_robust(lesson)
+
+
 def _sb3(lesson: Lesson) -> Chooser:
     from agents.sb3 import train_sb3
 
@@ -181,6 +188,8 @@ PANEL: dict[str, Agent] = {
               settings=NeuralLinearSettings),
         Agent("fqi", "fitted Q iteration", AGENT, _fqi, one_shot=True, market=False, settings=FQISettings),
         Agent("cql", "conservative Q-learning", AGENT, _cql, one_shot=True, market=False, settings=CQLSettings),
+        Agent("doubly_robust", "doubly robust learner", AGENT, _doubly_robust, one_shot=True, market=False,
+              settings=DoublyRobustSettings),
         Agent("sb3", "stock algorithm", AGENT, _sb3, one_shot=False, settings=SB3Settings),
         Agent("propensity_greedy", "propensity-greedy rule", RULE, _propensity_greedy, one_shot=True, market=False),
         Agent(BEST_RULE, "best simple rule", RULE, _best_rule, one_shot=False, settings=RuleSearchSettings,

@@ -15,6 +15,7 @@ from omegaconf import MISSING, DictConfig, OmegaConf
 
 from agents.bandit_settings import EpsilonGreedySettings, LinUCBSettings, NeuralLinearSettings, ThompsonSettings
 from agents.cql_settings import CQLSettings
+from agents.dr_settings import DoublyRobustSettings
 from agents.fqi_settings import FQISettings
 from agents.ppo_settings import PPOSettings
 from agents.rule_settings import RuleSearchSettings
@@ -75,6 +76,7 @@ class AgentConfig:
     neural_linear: NeuralLinearSettings = field(default_factory=NeuralLinearSettings)
     fqi: FQISettings = field(default_factory=FQISettings)
     cql: CQLSettings = field(default_factory=CQLSettings)
+    doubly_robust: DoublyRobustSettings = field(default_factory=DoublyRobustSettings)
     sb3: SB3Settings = field(default_factory=SB3Settings)
     best_rule: RuleSearchSettings = field(default_factory=RuleSearchSettings)
 
