@@ -25,7 +25,7 @@ class CQLSettings:
         checkpoint_steps: minibatches between two checkpoints.
     """
 
-    alpha: float = 0.01
+    alpha: float = 0.001
     gamma: float = 0.99
     steps: int = 4000
     batch_size: int = 1024

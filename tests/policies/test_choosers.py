@@ -195,7 +195,7 @@ def test_what_a_run_leaves_serves_from_a_copy_of_its_folder(tmp_path: Path) -> N
     root = Path(__file__).resolve().parents[2]
     done = subprocess.run(
         [
-            sys.executable, "scripts/run.py", "debug=fast", "panel=[ppo,linucb,propensity_greedy]",
+            sys.executable, "scripts/run.py", "debug=fast", "panel=[ppo,linucb,propensity_greedy,cql,fqi,sb3]",
             f"cache_dir={tmp_path / 'cache'}", f"hydra.run.dir={tmp_path / 'run'}",
         ],
         cwd=root, capture_output=True, text=True, check=False,
@@ -204,7 +204,7 @@ def test_what_a_run_leaves_serves_from_a_copy_of_its_folder(tmp_path: Path) -> N
     moved = tmp_path / "moved"
     (tmp_path / "run").rename(moved)
     agents = sorted(path.parent.name for path in moved.glob("agents/*/policy"))
-    assert {"ppo", "linucb", "propensity_greedy"} <= set(agents)
+    assert {"ppo", "linucb", "propensity_greedy", "cql", "fqi", "sb3"} <= set(agents)
     served = serve_elsewhere(moved, ["policy", *(f"agents/{name}/policy" for name in agents)])
     assert {customers for customers, _ in served.values()} == {100}
     assert load_policy(moved / "policy").recommended in (True, False)
