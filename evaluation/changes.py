@@ -1,4 +1,4 @@
-"""What one policy would do otherwise than another, in the states that a log shows, and for whom."""
+"""How many decisions one policy would take otherwise than another, in the states that a log shows, and for whom."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ import pandas as pd
 import torch
 
 from campaigns.audience import Catalogue, Population
-from campaigns.clock import DAYPARTS, SlotClock
+from campaigns.clock import SlotClock
 from campaigns.grid import DecisionGrid
 from campaigns.guardrails import Guardrails
-from campaigns.history import ABSENT, HOLD
+from campaigns.history import ABSENT
 from campaigns.replay import replay
 from evaluation.intervals import mean_interval
 from evaluation.offline import as_allowed
@@ -37,15 +37,10 @@ class Changes:
     Attributes:
         free: decisions in which one of them could have sent. Shape [N].
         changed: decisions that come out otherwise: total variation distance of the two, summed. Shape [N].
-        before, after: expected sends of each content by daypart. Shape [K, 4] each.
-        slots: of the log.
     """
 
     free: np.ndarray
     changed: np.ndarray
-    before: np.ndarray
-    after: np.ndarray
-    slots: int
 
     @property
     def share(self) -> float:
@@ -71,35 +66,23 @@ def decision_changes(
         first: column of the grid.
     """
     free, changed = torch.zeros(len(people)), torch.zeros(len(people))
-    sends = {name: torch.zeros(len(DAYPARTS), len(catalogue)) for name in ("before", "after")}
     for step in replay(grid, people, catalogue, clock):
         if step.column < first:
             continue
         there = torch.from_numpy(grid.decision[:, step.column] != ABSENT)
         eligible = grid.eligible[:, step.column]
-        seen = {
-            "before": as_allowed(step.observation, before.guardrails, eligible),
-            "after": as_allowed(step.observation, after.guardrails, eligible),
-        }
-        open_ = there & (seen["before"].allowed[:, 1:] | seen["after"].allowed[:, 1:]).any(dim=1)
-        if not bool(open_.any()):
-            continue
-        chances = {
-            "before": before.probabilities_of(seen["before"]),
-            "after": after.probabilities_of(seen["after"]),
-        }
-        distance = (chances["after"] - chances["before"]).abs().sum(dim=1) / 2
-        free += open_
-        changed += torch.where(open_, distance, 0.0)
-        for name, probability in chances.items():
-            sends[name].index_add_(0, step.observation.daypart[open_], probability[open_, HOLD + 1 :])
-    return Changes(
-        free.numpy(), changed.numpy(), sends["before"].T.numpy(), sends["after"].T.numpy(), grid.slots - first
-    )
+        old, new = (as_allowed(step.observation, part.guardrails, eligible) for part in (before, after))
+        open_ = there & (old.allowed[:, 1:] | new.allowed[:, 1:]).any(dim=1)
+        if bool(open_.any()):
+            distance = (after.probabilities_of(new) - before.probabilities_of(old)).abs().sum(dim=1) / 2
+            free += open_
+            changed += torch.where(open_, distance, 0.0)
+    return Changes(free.numpy(), changed.numpy())
 
 
 def changes_by_segment(
     users: pd.DataFrame,
+    customer: np.ndarray,
     gain: np.ndarray,
     before: np.ndarray,
     after: np.ndarray,
@@ -111,6 +94,7 @@ def changes_by_segment(
 
     Args:
         users: N customers' own columns.
+        customer: which customer each row is; one may take part more than once. Shape [N].
         gain: value after less value before, paired. Shape [N].
         before, after: sends. Shape [N] each.
         changed: share of a customer's decisions that change; NaN where none was free. Shape [N].
@@ -124,13 +108,14 @@ def changes_by_segment(
     for name, groups in telling_groups(users, after - before, columns):
         for level in groups.cat.categories:
             inside = (groups == level).to_numpy()
-            if inside.sum() < LEAST_CUSTOMERS:
+            people = len(np.unique(customer[inside]))
+            if people < LEAST_CUSTOMERS:
                 continue
             known = changed[inside][np.isfinite(changed[inside])]
             rows.append(
                 {
                     "segment": f"{name} = {level}",
-                    "customers": int(inside.sum()),
+                    "customers": people,
                     "changed": float(known.mean()) if len(known) else None,
                     "sends_before": float(before[inside].mean() / weeks),
                     "sends_after": float(after[inside].mean() / weeks),

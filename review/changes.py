@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from campaigns.clock import DAYPARTS
 from review import words
 from review.evidence import (
     INCUMBENT,
@@ -21,6 +22,8 @@ from review.evidence import (
 )
 
 Section = dict[str, Any]
+Shares = tuple[str, float | None, float | None]
+"""Of what, the share before, and after; None where too few customers stand behind it."""
 LITTLE = 0.005
 """A share that moves by less than this is not named among what changed most."""
 
@@ -37,15 +40,14 @@ def changes_section(
         "there": True,
         "why_not": "" if changes else evidence.missing.get("changes", "the run ended before a policy was proposed"),
         "no_promise": "" if served else evidence.missing.get("served", ""),
-        "sentences": [s for s in (_evidence(changes), _kept(served, digits), _proposal(changes, chosen, digits)) if s],
+        "sentences": [
+            s for s in (_evidence(changes), _kept(served, digits), _proposal(changes, chosen, does, digits)) if s
+        ],
         "checks": _checks(evidence, served),
         "promise": _promise(served, digits),
         "keeps": keeps,
-        "contents": [] if keeps else _shares(changes.get("contents"), "content"),
-        "dayparts": [] if keeps else _shares(changes.get("dayparts"), "daypart"),
-        "frequency": [] if keeps or chosen is None else _frequency(does.get(INCUMBENT), does.get(chosen.name)),
+        "moves": [] if keeps or chosen is None else _moves(does.get(INCUMBENT), does.get(chosen.name)),
         "segments": [] if keeps else _segments(changes, digits),
-        "customers": words.count(changes.get("customers")),
     }
 
 
@@ -82,26 +84,29 @@ def _kept(served: Mapping[str, Any], digits: int) -> str:
     }.get(verdict, "whether it kept its promise cannot be told")
     return (
         f"{name[0].upper() + name[1:]} served, and {said}: {words.figure(delivered.value, digits)} a customer over "
-        f"{number(found.get('days')):g} days where {words.figure(promised.value, digits)} were promised "
-        f"({words.interval_words(difference, digits)})."
+        f"{number(found.get('days')):g} days where {words.figure(promised.value, digits)} were promised"
+        f", a difference of {words.interval_words(difference, digits)}."
     )
 
 
-def _proposal(changes: Mapping[str, Any], chosen: Candidate | None, digits: int) -> str:
+def _proposal(changes: Mapping[str, Any], chosen: Candidate | None, does: Mapping[str, Behaviour], digits: int) -> str:
     if not changes:
         return ""
     if changes.get("keeps") is True:
         return "Nothing is changed: no other policy earned more in the judging market than the one that serves."
     gain = read_range(changes.get("difference"))
     worth = "" if gain is None else f"; predicted to be worth {words.interval_words(gain, digits)} a customer more"
-    before, after = (number(rate) for rate in [*(changes.get("sends_per_week") or ()), None, None][:2])
+    before, after = (
+        part.sends_per_week if part is not None else None
+        for part in (does.get(INCUMBENT), does.get(chosen.name) if chosen else None)
+    )
     rate = "" if before is None or after is None else (
-        f" It sends {words.figure(after, 1)} times a week where {words.figure(before, 1)} were sent."
+        f" It sends {words.figure(after, 1)} times a week, the one that serves {words.figure(before, 1)} times."
     )  # fmt: skip
     name = words.the_policy(chosen.name if chosen else text_of(changes.get("proposed")))
     return words.sentence(
-        f"{name} is proposed instead: {words.percent(number(changes.get('changed')))} of decisions would come out "
-        f"otherwise than by the policy that serves{worth}"
+        f"{name} is proposed instead: {words.percent(number(changes.get('changed')))} of decisions in the new log "
+        f"would come out otherwise than by the policy that serves{worth}"
     ) + rate  # fmt: skip
 
 
@@ -145,15 +150,37 @@ def _promise(served: Mapping[str, Any], digits: int) -> list[Section]:
     return rows
 
 
-def _shares(rows: object, key: str) -> list[Section]:
-    """Shares of sends before and after; those that move most first, those without any left out."""
+def _moves(before: Behaviour | None, after: Behaviour | None) -> list[tuple[str, list[Section]]]:
+    """Tables of what is sent, when and how often: shares before and after, in the judging market."""
+    if before is None or after is None:
+        return []
+    contents = dict.fromkeys([*before.contents, *after.contents])
+    what: list[Shares] = [(name, before.contents.get(name, 0.0), after.contents.get(name, 0.0)) for name in contents]
+    what.sort(key=lambda row: -abs((row[2] or 0.0) - (row[1] or 0.0)))
+    often: list[Shares] = [(label, share, after.frequency.get(label)) for label, share in before.frequency.items()]
+    tables: dict[str, list[Shares]] = {
+        "content, share of sends": what,
+        "time of day, share of sends": _dayparts(before, after),
+        "sends a week, share of customers": often,
+    }
     found = []
-    for row in mappings(rows):
-        before, after = number(row.get("before")), number(row.get("after"))
-        if before is not None and after is not None and max(before, after) >= LITTLE:
-            found.append((text_of(row.get(key)), before, after))
-    found.sort(key=lambda row: -abs(row[2] - row[1]))
-    return [_moved(name, before, after) for name, before, after in found]
+    for title, rows in tables.items():
+        shown = [
+            _moved(name, one, other)
+            for name, one, other in rows
+            if one is not None and other is not None and max(one, other) >= LITTLE
+        ]
+        if shown:
+            found.append((title, shown))
+    return found
+
+
+def _dayparts(before: Behaviour, after: Behaviour) -> list[Shares]:
+    """Shares of sends by daypart, where the heat maps' hours divide a day evenly."""
+    if before.heatmap is None or after.heatmap is None or before.hours != after.hours or len(before.hours) % 4:
+        return []
+    one, other = (part.sum(axis=0).reshape(len(DAYPARTS), -1).sum(axis=1) for part in (before.heatmap, after.heatmap))
+    return [(name, float(b), float(a)) for name, b, a in zip(DAYPARTS, one, other, strict=True)]
 
 
 def _moved(name: str, before: float, after: float) -> Section:
@@ -165,18 +192,6 @@ def _moved(name: str, before: float, after: float) -> Section:
         "after": words.percent(after),
         "change": words.DASH if abs(change) < LITTLE else f"{points} points",
     }
-
-
-def _frequency(before: Behaviour | None, after: Behaviour | None) -> list[Section]:
-    """Share of customers by sends a week; bars of too few customers are not shown."""
-    if before is None or after is None or list(before.frequency) != list(after.frequency):
-        return []
-    rows = []
-    for label, share in before.frequency.items():
-        other = after.frequency[label]
-        if share is not None and other is not None and max(share, other) >= LITTLE:
-            rows.append(_moved(label, share, other))
-    return rows
 
 
 def _segments(changes: Mapping[str, Any], digits: int) -> list[Section]:

@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import torch
 
-from campaigns.clock import DAYPARTS
 from campaigns.errors import CampaignError
 from evaluation.changes import Changes, changes_by_segment, decision_changes
 from evaluation.delivered import delivered, policy_match
@@ -127,8 +126,6 @@ def _changes(study: Study, chosen: str, worlds: Worlds, proposed: Policy, incumb
         study.grid.take(rows), study.population.take(torch.from_numpy(rows)), study.catalogue, study.log.clock, before,
         proposed, study.start_column,
     )  # fmt: skip
-    weeks = found.slots * study.log.clock.slot_hours / 168
-    content, daypart = _shares(found, axis=1), _shares(found, axis=0)
     return {
         "joined": study.log.report["joined"],
         "proposed": chosen,
@@ -136,20 +133,9 @@ def _changes(study: Study, chosen: str, worlds: Worlds, proposed: Policy, incumb
         "customers": len(rows),
         "decisions": int(found.free.sum()),
         "changed": found.share,
-        "sends_per_week": [float(part.sum() / (len(rows) * weeks)) for part in (found.before, found.after)],
-        "contents": [{"content": str(i), "before": b, "after": a}
-                     for i, b, a in zip(study.catalogue.ids, *content, strict=True)],
-        "dayparts": [{"daypart": name, "before": b, "after": a} for name, b, a in zip(DAYPARTS, *daypart, strict=True)],
         "difference": _gain(worlds, chosen),
         "segments": _segments(study, chosen, worlds, rows, found),
-    }  # fmt: skip
-
-
-def _shares(found: Changes, axis: int) -> tuple[list[float], list[float]]:
-    """Shares of sends before and after, with the other axis summed away."""
-    sums = [part.sum(axis=axis) for part in (found.before, found.after)]
-    before, after = ((part / max(part.sum(), 1e-9)).tolist() for part in sums)
-    return before, after
+    }
 
 
 def _gain(worlds: Worlds, chosen: str) -> dict[str, float] | None:
@@ -171,6 +157,6 @@ def _segments(study: Study, chosen: str, worlds: Worlds, rows: np.ndarray, found
     with np.errstate(invalid="ignore"):
         share[rows] = found.changed / found.free
     return changes_by_segment(
-        study.log.users.iloc[judged].reset_index(drop=True), (mine["value"] - base["value"])[REPORTING],
+        study.log.users.iloc[judged].reset_index(drop=True), judged, (mine["value"] - base["value"])[REPORTING],
         base["sends"][REPORTING], mine["sends"][REPORTING], share[judged], study.objective.horizon_days / 7,
     )  # fmt: skip

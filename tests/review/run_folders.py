@@ -170,11 +170,7 @@ def going_on() -> Parts:
     parts["evaluation/changes.json"] = {
         "joined": {"first_slot": 1, "earlier": days, "new": {**days, "customers": 1900, "decisions": 319200}},
         "proposed": "ppo", "keeps": False, "customers": 1000, "decisions": 60000, "changed": 0.125,
-        "sends_per_week": [3.5, 4.25], "difference": figure(3.25, 0.5),
-        "contents": [{"content": "news", "before": 0.5, "after": 0.375},
-                     {"content": "sale", "before": 0.5, "after": 0.625}],
-        "dayparts": [{"daypart": "night", "before": 0.0, "after": 0.0},
-                     {"daypart": "evening", "before": 1.0, "after": 1.0}],
+        "difference": figure(3.25, 0.5),
         "segments": [
             {"segment": "tier = gold", "customers": 450, "changed": 0.25, "sends_before": 4.0, "sends_after": 6.0,
              "difference": figure(4.0, 1.0)},

@@ -27,9 +27,18 @@ def test_promise_proposal_and_segments_are_told(tmp_path: Path) -> None:
     assert "98 % of 1,200 sends asked" in text
     assert "pass, warn" in text
     assert "The PPO agent is proposed instead" in text
-    assert "It sends 4.2 times a week where 3.5 were sent" in text
-    assert "-12.5 points" in text
+    assert "It sends 4.2 times a week, the one that serves 3.5 times." in text
+    assert "evening 100 % 100 %" in text
     assert "tier gold 450 25 % 4.0 6.0 +4.00 +3.00 to +5.00" in text
+
+
+def test_what_moves_most_stands_first(tmp_path: Path) -> None:
+    parts = going_on()
+    parts["evaluation/behaviour.json"]["policies"]["ppo"]["contents"] = [
+        {"content": "sale", "share": 0.4}, {"content": "news", "share": 0.4}, {"content": "gift", "share": 0.2}
+    ]  # fmt: skip
+    text = page_of(tmp_path, parts).text
+    assert "sale 70 % 40 % -30.0 points gift 0 % 20 % +20.0 points news 30 % 40 % +10.0 points" in text
 
 
 def test_groups_of_few_customers_are_not_shown(tmp_path: Path) -> None:

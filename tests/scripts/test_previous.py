@@ -117,8 +117,6 @@ def test_a_round_learns_chooses_and_says_what_changes(rounds: dict[str, Any], tm
     found = json.loads((stage.folder / "changes.json").read_text())
     assert 0 < found["changed"] < 1
     assert found["difference"]["value"] == np.arange(1, 40, 2).mean()
-    assert sum(row["after"] for row in found["contents"]) == pytest.approx(1)
-    assert sum(row["before"] for row in found["dayparts"]) == pytest.approx(1)
     assert found["joined"]["new"]["customers"] == CUSTOMERS - 5
 
 
