@@ -62,7 +62,7 @@ class BatchFigures:
         return self.policy_loss - weights.entropy * self.entropy + weights.value * self.value_loss
 
 
-@torch.no_grad()
+@torch.inference_mode()
 def add_gradients(policy: TowerPolicy, buffer: TensorRolloutBuffer, rows: Tensor, weights: LossWeights) -> BatchFigures:
     """Adds the gradients of a minibatch's mean loss to the parameters' `grad`.
 

@@ -10,7 +10,7 @@ from torch import Tensor
 from campaigns.audience import Catalogue, Population
 from campaigns.clock import SlotClock
 from campaigns.errors import CampaignError
-from campaigns.history import OLDEST, RECENT, REPEATS, SEND, History, ages, count_within
+from campaigns.history import RECENT, REPEATS, SEND, History, ages, count_within
 from campaigns.ranges import check_range
 
 
@@ -92,16 +92,16 @@ def allowed_decisions(
     for by_rule in customer_blocks(guardrails, history, slot, minute, population, clock).values():
         blocked |= by_rule
     reachable = population.consent & ~history.opted_out  # [N, M]
-    content = reachable.t()[catalogue.channel] & ~blocked  # [K, N]: customers last, as in `ages`
-    past = ages(history.content_recent, slot)
+    content = reachable[:, catalogue.channel] & ~blocked.unsqueeze(1)
+    now, latest = slot.to(torch.int32).unsqueeze(1), history.content_recent
     if guardrails.content_spacing_hours:
-        content &= past[:, 0] >= min(guardrails.content_spacing_hours / clock.slot_hours, OLDEST)
+        content &= now - latest[..., 0] >= guardrails.content_spacing_hours / clock.slot_hours
     for cap, days in ((guardrails.content_max_per_week, 7), (guardrails.content_max_per_month, 28)):
-        if cap:
-            content &= count_within(past, clock.slots_in(days)) < cap
+        if cap:  # the latest come first: fewer than `cap` lie in the window where the last of so many does not
+            content &= now - latest[..., cap - 1] > clock.slots_in(days)
     if eligible is not None:
-        content &= eligible.t() if eligible.dim() == 2 else eligible
-    return torch.cat([torch.ones_like(content[:1]), content]).t().contiguous()
+        content &= eligible if eligible.dim() == 2 else eligible.unsqueeze(1)
+    return torch.cat([torch.ones_like(content[:, :1]), content], dim=1)
 
 
 def customer_blocks(
