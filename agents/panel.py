@@ -17,6 +17,7 @@ from agents.lesson import LEARNED, Lesson
 from agents.ppo_settings import PPOSettings
 from agents.rule_settings import RuleSearchSettings
 from agents.sb3_settings import SB3Settings
+from agents.uplift_settings import UpliftKnapsackSettings, UpliftThresholdSettings
 
 if TYPE_CHECKING:
     from agents.logged_states import LoggedStates
@@ -161,6 +162,18 @@ def _doubly_robust(lesson: Lesson) -> Chooser:
     return learn_doubly_robust(lesson)
 
 
+def _uplift_threshold(lesson: Lesson) -> Chooser:
+    from agents.uplift import learn_threshold
+
+    return learn_threshold(lesson)
+
+
+def _uplift_knapsack(lesson: Lesson) -> Chooser:
+    from agents.uplift import learn_price
+
+    return learn_price(lesson)
+
+
 def _sb3(lesson: Lesson) -> Chooser:
     from agents.sb3 import train_sb3
 
@@ -192,6 +205,10 @@ PANEL: dict[str, Agent] = {
               settings=DoublyRobustSettings),
         Agent("sb3", "stock algorithm", AGENT, _sb3, one_shot=False, settings=SB3Settings),
         Agent("propensity_greedy", "propensity-greedy rule", RULE, _propensity_greedy, one_shot=True, market=False),
+        Agent("uplift_threshold", "uplift threshold", RULE, _uplift_threshold, one_shot=False,
+              settings=UpliftThresholdSettings),
+        Agent("uplift_knapsack", "uplift within a budget", RULE, _uplift_knapsack, one_shot=True,
+              settings=UpliftKnapsackSettings),
         Agent(BEST_RULE, "best simple rule", RULE, _best_rule, one_shot=False, settings=RuleSearchSettings,
               always=True),
     )

@@ -20,6 +20,7 @@ from agents.fqi_settings import FQISettings
 from agents.ppo_settings import PPOSettings
 from agents.rule_settings import RuleSearchSettings
 from agents.sb3_settings import SB3Settings
+from agents.uplift_settings import UpliftKnapsackSettings, UpliftThresholdSettings
 from campaigns.datasets import PUBLIC_SETS
 from campaigns.guardrails import Guardrails
 from campaigns.objective import Objective
@@ -78,6 +79,8 @@ class AgentConfig:
     cql: CQLSettings = field(default_factory=CQLSettings)
     doubly_robust: DoublyRobustSettings = field(default_factory=DoublyRobustSettings)
     sb3: SB3Settings = field(default_factory=SB3Settings)
+    uplift_threshold: UpliftThresholdSettings = field(default_factory=UpliftThresholdSettings)
+    uplift_knapsack: UpliftKnapsackSettings = field(default_factory=UpliftKnapsackSettings)
     best_rule: RuleSearchSettings = field(default_factory=RuleSearchSettings)
 
 

@@ -68,6 +68,7 @@ def restore_chooser(kind: str, settings: Mapping[str, Any], tensors: Mapping[str
     import policies.decision_values
     import policies.greedy
     import policies.incumbent
+    import policies.knapsack
     import policies.neural_linear
     import policies.perceptron
     import policies.rules

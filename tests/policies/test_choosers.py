@@ -22,6 +22,7 @@ from policies.chooser import Chooser, sample
 from policies.decision_values import LinearValues, TowerValues, ValueTowers
 from policies.greedy import PropensityGreedy
 from policies.incumbent import Incumbent
+from policies.knapsack import UpliftKnapsack
 from policies.neural_linear import NeuralLinearVotes, RewardNetwork, RewardNetworkSpec
 from policies.perceptron import PerceptronValues
 from policies.rules import CapDaypartContent, Never, Random
@@ -61,6 +62,7 @@ def choosers() -> dict[str, Chooser]:
         "tower_values": TowerValues(ValueTowers(spec), 10.0, 0.0),
         "perceptron_values": perceptron(features[0]),
         "propensity_greedy": PropensityGreedy(small_model(), world.objective, threshold=-1.0),
+        "uplift_knapsack": UpliftKnapsack(small_model(), world.objective, -1.0, by_cost=False),
         "rule": CapDaypartContent(3, "any", "favourite"),
         "random": Random(0.7),
         "never": Never(),
@@ -78,7 +80,7 @@ def perceptron(people: int) -> PerceptronValues:
 
 KINDS = [
     "actor", "linucb", "linucb with a bound", "votes", "neural_linear", "linear_values", "tower_values",
-    "perceptron_values", "propensity_greedy", "rule", "random", "never", "incumbent",
+    "perceptron_values", "propensity_greedy", "uplift_knapsack", "rule", "random", "never", "incumbent",
 ]  # fmt: skip
 
 
