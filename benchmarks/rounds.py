@@ -9,7 +9,8 @@ month (`Variant.appeal_drift`, `Variant.fatigue_drift`).
 A line a month: what a customer is worth in the truth over 28 days (in expectation, costs taken off) among the very
 customers who are served, from the state in which they are, under the same noise: by the logger; by the first learned
 policy, never adjusted; by the policy of the month before; by the one that serves; and, in a market of its own, by
-rounds whose policies explore nothing. `--figure` draws it. About 15 minutes on one core with the default settings.
+rounds whose policies explore nothing. `--figure` draws it, `--out` keeps all figures, both from month to month. Two
+minutes of processor time a month on a machine that was busy with other work.
 """
 
 from __future__ import annotations
@@ -58,7 +59,7 @@ SETTINGS = (
     "agent.ppo.refit_steps=100000", "agent.ppo.rows=1024", "agent.ppo.rollout_slots=24", "agent.ppo.batch_size=8192",
     "tracking.tensorboard=false", f"objective.horizon_days={DAYS}", f"previous_days={2 * DAYS}", "data=log",
 )  # fmt: skip
-"""Small, so that a year fits into a quarter of an hour."""
+"""Small, so that a year takes less than half an hour."""
 
 LINES = {
     "logger": "the logger",
