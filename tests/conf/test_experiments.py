@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from campaigns.datasets import PUBLIC_SETS
+from tests.scripts.settings import composed
 
 ROOT = Path(__file__).resolve().parents[2]
 CONF = ROOT / "conf"
@@ -49,3 +50,9 @@ def test_every_number_in_the_configuration_is_explained_beside_it(file: Path) ->
         setting = value.split("#")[0].strip()
         if colon and setting.replace(".", "").isdigit():
             assert "#" in value, f"{file.name}: {line.strip()}"
+
+
+def test_what_an_experiment_or_a_debug_file_sets_is_what_runs() -> None:
+    assert composed().processes == 2
+    assert composed("debug=fast").processes == 1
+    assert composed("debug=fast", "processes=2").processes == 2
