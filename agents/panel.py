@@ -14,6 +14,7 @@ from agents.cql_settings import CQLSettings
 from agents.dr_settings import DoublyRobustSettings
 from agents.fqi_settings import FQISettings
 from agents.lesson import LEARNED, Lesson
+from agents.plan_settings import PlanPPOSettings, PlanThompsonSettings
 from agents.ppo_settings import PPOSettings
 from agents.rule_settings import RuleSearchSettings
 from agents.sb3_settings import SB3Settings
@@ -189,6 +190,35 @@ def _sb3(lesson: Lesson) -> Chooser:
     )
 
 
+def _plan_ppo(lesson: Lesson) -> Chooser:
+    from stable_baselines3.common.logger import CSVOutputFormat, Logger
+
+    from agents.plan_ppo import train_plan_ppo
+
+    settings: PlanPPOSettings = lesson.settings
+    plans = settings.plans if lesson.before is None else settings.refit_plans
+    return train_plan_ppo(
+        lesson.market(),
+        lesson.objective,
+        settings,
+        lesson.seed,
+        start=None if lesson.before is None else lesson.before / LEARNED,
+        keep=lesson.folder / LEARNED,
+        logger=Logger(None, [CSVOutputFormat(str(lesson.folder / "progress.csv"))]),
+        progress=lambda done: lesson.progress.update(min(done, plans), plans),
+    )
+
+
+def _plan_thompson(lesson: Lesson) -> Chooser:
+    from agents.plan_thompson import train_plan_thompson
+
+    settings: PlanThompsonSettings = lesson.settings
+    return train_plan_thompson(
+        lesson.market(), lesson.objective, settings, lesson.seed,
+        lambda done: lesson.progress.update(done, settings.weeks),
+    )  # fmt: skip
+
+
 PANEL: dict[str, Agent] = {
     agent.name: agent
     for agent in (
@@ -204,6 +234,9 @@ PANEL: dict[str, Agent] = {
         Agent("doubly_robust", "doubly robust learner", AGENT, _doubly_robust, one_shot=True, market=False,
               settings=DoublyRobustSettings),
         Agent("sb3", "stock algorithm", AGENT, _sb3, one_shot=False, settings=SB3Settings),
+        Agent("plan_ppo", "PPO agent of weekly plans", AGENT, _plan_ppo, one_shot=False, settings=PlanPPOSettings),
+        Agent("plan_thompson", "Thompson bandit of weekly plans", AGENT, _plan_thompson, one_shot=False,
+              settings=PlanThompsonSettings),
         Agent("propensity_greedy", "propensity-greedy rule", RULE, _propensity_greedy, one_shot=True, market=False),
         Agent("uplift_threshold", "uplift threshold", RULE, _uplift_threshold, one_shot=False,
               settings=UpliftThresholdSettings),

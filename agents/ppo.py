@@ -101,6 +101,7 @@ class DevicePPO(MaskablePPO):
         """The running episodes."""
         env = self.env
         assert isinstance(env, MarketVecEnv)
+        assert isinstance(env.episodes, Episodes)
         return env.episodes
 
     @torch.no_grad()

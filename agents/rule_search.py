@@ -14,8 +14,9 @@ from agents.rule_settings import RuleSearchSettings
 from campaigns.audience import Catalogue
 from campaigns.clock import DAYPARTS
 from campaigns.objective import Objective
+from campaigns.plans import ANY, FAVOURED, FAVOURITE, ROTATE, ROTATED
 from envs.world import World, slot_reward
-from policies.rules import ANY, FAVOURITE, ROTATE, CapDaypartContent, rule_decisions
+from policies.rules import CapDaypartContent, rule_decisions
 
 CAPS = (1, 2, 3, 4, 5, 7, 10)
 """Sends a week that are tried."""
@@ -92,7 +93,7 @@ def _values(
 
 def _columns(rules: list[CapDaypartContent], catalogue: Catalogue) -> tuple[Tensor, Tensor, Tensor]:
     ids = [str(i) for i in catalogue.ids]
-    special = {ROTATE: -1, FAVOURITE: -2}
+    special = {ROTATE: ROTATED, FAVOURITE: FAVOURED}
     return (
         torch.tensor([rule.cap for rule in rules]),
         torch.tensor([-1 if rule.daypart == ANY else DAYPARTS.index(rule.daypart) for rule in rules]),

@@ -66,9 +66,13 @@ class TowerPolicy(MaskableActorCriticPolicy):
         self.critic_width = critic_width
         super().__init__(observation_space, action_space, lr_schedule, **kwargs)
 
+    def make_actor(self) -> Actor:
+        """An untrained actor."""
+        return Actor(self.spec)
+
     def _build(self, lr_schedule: Any) -> None:
         spec, width = self.spec, self.critic_width
-        self.actor = Actor(spec)
+        self.actor = self.make_actor()
         self.critic = nn.Sequential(
             nn.Linear(moment_width(spec), width),
             nn.Tanh(),
@@ -139,7 +143,7 @@ class TowerPolicy(MaskableActorCriticPolicy):
 
     def chosen_actor(self) -> Actor:
         """A copy of the actor that serves without SB3."""
-        actor = Actor(self.spec)
+        actor = self.make_actor()
         actor.load_state_dict(self.actor.state_dict())
         return actor
 

@@ -11,20 +11,20 @@ from gymnasium import spaces
 from stable_baselines3.common.vec_env import VecEnv
 
 from envs.episodes import Episodes
-from envs.push import observation_space
+from envs.plan_episodes import PlanEpisodes
 
 
 class MarketVecEnv(VecEnv):
     """N running episodes; `action_masks` is supported as sb3-contrib expects.
 
     Args:
-        episodes: the running episodes; also reachable as an attribute for learners that stay on the device.
+        episodes: the running episodes, of slots or of weekly plans; learners that stay on the device use them directly.
     """
 
-    def __init__(self, episodes: Episodes) -> None:
+    def __init__(self, episodes: Episodes | PlanEpisodes) -> None:
         self.episodes = episodes
-        decisions = 1 + len(episodes.market.catalogue)
-        super().__init__(episodes.rows, observation_space(episodes.market), spaces.Discrete(decisions))
+        numbers = spaces.Box(-np.inf, np.inf, (episodes.width,), np.float32)
+        super().__init__(episodes.rows, numbers, spaces.Discrete(episodes.decisions))
         self._seed = 0
         self._actions = np.zeros(episodes.rows, dtype=np.int64)
 

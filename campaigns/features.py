@@ -90,7 +90,7 @@ def state_features(history: History, slot: Tensor, minute: Tensor, weekday: Tens
     sent = ages(history.recent, slot)  # [RECENT, N]
     recent = [count_within(sent, _slots(days, slot_hours)) for days in (1, 3, 7)]
     total = history.total.t().float()
-    open_rate, click_rate = _rate(total[OPEN], total[SEND]), _rate(total[CLICK], total[SEND])
+    open_rate, click_rate = shrunk_rate(total[OPEN], total[SEND]), shrunk_rate(total[CLICK], total[SEND])
     hours_known = ((slot - history.first) * slot_hours).clamp(max=FAR_HOURS).float()
     hours_known = torch.where(history.first == NEVER, 0.0, hours_known)
     here = history.daypart_counts.gather(1, daypart.view(-1, 1, 1).expand(-1, 1, 2)).squeeze(1).t().float()
@@ -109,7 +109,7 @@ def state_features(history: History, slot: Tensor, minute: Tensor, weekday: Tens
                     click_rate,
                     total[PURCHASE] / (hours_known / 24.0 + 7.0),
                     torch.log1p(here[0]),
-                    _rate(here[1], here[0]) - open_rate,
+                    shrunk_rate(here[1], here[0]) - open_rate,
                     torch.log1p(hours_known) / math.log1p(FAR_HOURS),
                     history.opted_out.float().mean(dim=1),
                 ]
@@ -148,8 +148,8 @@ def candidate_features(
             _recency(of_category[:, 0], slot_hours),
             *(_within(of_category, days, slot_hours) for days in (3, 7, 14)),
             torch.log1p(sends),
-            _rate(opens, sends) - _rate(total[OPEN], total[SEND]),
-            _rate(clicks, sends),
+            shrunk_rate(opens, sends) - shrunk_rate(total[OPEN], total[SEND]),
+            shrunk_rate(clicks, sends),
             torch.log1p(purchases),
         ],
         dim=1,
@@ -183,5 +183,6 @@ def _within(age: Tensor, days: int, slot_hours: int) -> Tensor:
     return count_within(age, _slots(days, slot_hours)).float() / 2.0
 
 
-def _rate(successes: Tensor, tries: Tensor) -> Tensor:
+def shrunk_rate(successes: Tensor, tries: Tensor) -> Tensor:
+    """A customer's own rate, as if RATE_STRENGTH more tries had succeeded at RATE_PRIOR. Same shape."""
     return (successes + RATE_PRIOR * RATE_STRENGTH) / (tries + RATE_STRENGTH)

@@ -51,6 +51,8 @@ class Observation:
         slot: slot of the decision. Shape [N], int64.
         minute, weekday: the customers' own clocks. Shape [N], int64.
         allowed: decisions that the guardrails leave. Shape [N, 1 + K], bool, column 0 (hold) always true.
+        carried: what the policy itself carries for each customer from slot to slot, such as the week's plan. Shape
+            [N, C], int64; None where it carries nothing.
     """
 
     clock: SlotClock
@@ -61,6 +63,7 @@ class Observation:
     minute: Tensor
     weekday: Tensor
     allowed: Tensor
+    carried: Tensor | None = None
 
     def __len__(self) -> int:
         return int(self.slot.shape[0])

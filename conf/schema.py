@@ -17,6 +17,7 @@ from agents.bandit_settings import EpsilonGreedySettings, LinUCBSettings, Neural
 from agents.cql_settings import CQLSettings
 from agents.dr_settings import DoublyRobustSettings
 from agents.fqi_settings import FQISettings
+from agents.plan_settings import PlanPPOSettings, PlanThompsonSettings
 from agents.ppo_settings import PPOSettings
 from agents.rule_settings import RuleSearchSettings
 from agents.sb3_settings import SB3Settings
@@ -81,6 +82,8 @@ class AgentConfig:
     sb3: SB3Settings = field(default_factory=SB3Settings)
     uplift_threshold: UpliftThresholdSettings = field(default_factory=UpliftThresholdSettings)
     uplift_knapsack: UpliftKnapsackSettings = field(default_factory=UpliftKnapsackSettings)
+    plan_ppo: PlanPPOSettings = field(default_factory=PlanPPOSettings)
+    plan_thompson: PlanThompsonSettings = field(default_factory=PlanThompsonSettings)
     best_rule: RuleSearchSettings = field(default_factory=RuleSearchSettings)
 
 

@@ -82,6 +82,7 @@ class Episodes:
         self.device = torch.device(device)
         self.horizon = objective.slots(market.clock)
         self.width = observation_width(market)
+        self.decisions = 1 + len(market.catalogue)
         self.staggered = staggered
         self.generator = torch.Generator(device=self.device)
         self.reset(seed)

@@ -17,8 +17,8 @@ from campaigns.history import ABSENT
 from campaigns.replay import replay
 from evaluation.intervals import mean_interval
 from evaluation.offline import as_allowed
-from evaluation.rollout import Decides
 from evaluation.segments import LEAST_CUSTOMERS, telling_groups
+from policies.following import Decides, following
 
 
 class Guarded(Decides, Protocol):
@@ -66,6 +66,8 @@ def decision_changes(
         first: column of the grid.
     """
     free, changed = torch.zeros(len(people)), torch.zeros(len(people))
+    asked = following(before), following(after)
+    carries = asked[0] is not before or asked[1] is not after
     for step in replay(grid, people, catalogue, clock):
         if step.column < first:
             continue
@@ -73,8 +75,8 @@ def decision_changes(
         eligible = grid.eligible[:, step.column]
         old, new = (as_allowed(step.observation, part.guardrails, eligible) for part in (before, after))
         open_ = there & (old.allowed[:, 1:] | new.allowed[:, 1:]).any(dim=1)
-        if bool(open_.any()):
-            distance = (after.probabilities_of(new) - before.probabilities_of(old)).abs().sum(dim=1) / 2
+        if bool(open_.any()) or carries:  # who carries something is asked in every slot
+            distance = (asked[1].probabilities_of(new) - asked[0].probabilities_of(old)).abs().sum(dim=1) / 2
             free += open_
             changed += torch.where(open_, distance, 0.0)
     return Changes(free.numpy(), changed.numpy())

@@ -21,7 +21,7 @@ from campaigns.objective import Objective
 from campaigns.replay import replay
 from evaluation.intervals import Interval, mean_interval
 from evaluation.offline import logged_rewards
-from evaluation.rollout import Decides
+from policies.following import Decides, following
 
 TOLERANCE = 1.1
 """Factor within which two probabilities of one decision agree: histories may be known a little differently."""
@@ -66,14 +66,15 @@ def policy_match(
         first: column of the grid.
     """
     sends, agreeing = 0, 0
+    asked = following(policy)
     for step in replay(grid, people, catalogue, clock, guardrails=guardrails):
         if step.column < first:
             continue
         logged = torch.from_numpy(grid.action_prob[:, step.column].astype(np.float64))
         rows = torch.nonzero((step.decision > HOLD) & (step.decision <= len(catalogue)) & logged.isfinite()).squeeze(1)
-        if not len(rows):
+        if not len(rows) and asked is policy:  # one that carries something is asked in every slot
             continue
-        chances = policy.probabilities_of(step.observation).double()
+        chances = asked.probabilities_of(step.observation).double()
         own = chances.gather(1, step.decision.clamp(HOLD, len(catalogue)).unsqueeze(1)).squeeze(1)[rows]
         ratio = own / logged[rows]
         sends += len(rows)

@@ -13,8 +13,8 @@ from campaigns.grid import DecisionGrid
 from campaigns.history import HOLD, SEND
 from campaigns.replay import BINARY_OUTCOMES
 from envs.world import World
-from evaluation.rollout import Decides
 from policies.chooser import sample
+from policies.following import Decides, following
 
 
 @dataclass(frozen=True)
@@ -54,6 +54,7 @@ def write_market_log(
         outcomes: names that the log shall have.
         progress: called after every slot with the number of slots done.
     """
+    policy = following(policy)
     generator = torch.Generator().manual_seed(seed)
     state = world.begin(torch.arange(customers), generator)
     shape = (customers, slots)

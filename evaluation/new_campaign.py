@@ -21,9 +21,9 @@ from campaigns.observation import Observation
 from evaluation.intervals import Interval
 from evaluation.offline import LoggedSlots, LogsDecisions, evaluate_offline
 from evaluation.offline_settings import OfflineSettings
-from evaluation.rollout import Decides
 from evaluation.segments import LEAST_CUSTOMERS
 from evaluation.verdict import UNSUPPORTED_TOLERANCE, Verdict, judge
+from policies.following import Decides
 
 CAMPAIGN = "campaign"
 """Its name among the policies that are asked."""
@@ -53,8 +53,22 @@ class Offering:
     customers: Tensor | None = None
     contents: Tensor | None = None
 
+    @property
+    def carries(self) -> bool:
+        """Whether the policy carries anything from slot to slot; see `policies.following`."""
+        return bool(getattr(self.policy, "carries", False))
+
+    def carry(self, observation: Observation) -> Tensor:
+        """What the policy carries from this slot on."""
+        carried: Tensor = self.policy.carry(self._offered(observation))  # type: ignore[attr-defined] # it carries
+        return carried
+
     def probabilities_of(self, observation: Observation) -> Tensor:
         """Shape [N, 1 + K], rows sum to 1."""
+        return self.policy.probabilities_of(self._offered(observation))
+
+    def _offered(self, observation: Observation) -> Observation:
+        """The observation as the policy sees it."""
         open_ = self.offered.expand(len(observation), -1)
         if self.windows:
             slot = observation.slot + self.shift
@@ -71,7 +85,7 @@ class Offering:
             seen = replace(seen, population=replace(seen.population, features=self.customers))
         if self.contents is not None:
             seen = replace(seen, catalogue=replace(seen.catalogue, features=self.contents))
-        return self.policy.probabilities_of(seen)
+        return seen
 
 
 @dataclass(frozen=True)

@@ -27,10 +27,10 @@ from evaluation.offline_settings import OfflineSettings
 from evaluation.one_customer import most_telling_customer
 from evaluation.one_step import doubly_robust_parts
 from evaluation.probability_check import ProbabilityReport, check_probabilities
-from evaluation.rollout import Decides
 from evaluation.sensitivity import SensitivityProblem, sensitivity
 from evaluation.slot_context import SlotContext, context_of, full_logging, join_contexts
 from evaluation.verdict import Word, decides_as_logged, diagnose, diagnose_weights, safe_blend, verdict
+from policies.following import Decides, following
 from propensity.response_model import ResponseModel
 from propensity.rewards import expected_rewards
 
@@ -154,6 +154,7 @@ def collect_slots(
     predicted, target = np.zeros(shape), {name: np.zeros(shape) for name in policies}
     fitted = bool(np.isnan(logged_prob[known]).any())
     everyone, contexts = population.without_holdout(), []
+    asking = {name: following(policy) for name, policy in policies.items()}
     for step in replay(grid, everyone, catalogue, clock, guardrails=guardrails):
         column = step.column - first
         if column >= horizon:
@@ -162,7 +163,7 @@ def collect_slots(
             continue
         seen = step.observation
         predicted[:, column] = expected_rewards(model, seen, objective).numpy()
-        for name, policy in policies.items():
+        for name, policy in asking.items():
             chances = policy.probabilities_of(seen).double().numpy()
             target[name][:, column] = chances / chances.sum(axis=1, keepdims=True)
         asked = None

@@ -17,7 +17,8 @@ from campaigns.history import HOLD
 from campaigns.objective import Objective
 from campaigns.observation import Observation
 from envs.world import World
-from evaluation.rollout import Decides, rollout
+from evaluation.rollout import rollout
+from policies.following import Decides
 from propensity.model import PropensityModel
 
 NAMES = {"opens": "opened", "clicks": "clicked", "purchases": "purchased", "opt-outs": "unsubscribed", "value": "value"}

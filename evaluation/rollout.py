@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,14 +20,7 @@ from campaigns.objective import Objective
 from campaigns.observation import Observation
 from envs.world import World, slot_reward
 from policies.chooser import sample
-
-
-class Decides(Protocol):
-    """Anything that turns an observation into decision probabilities."""
-
-    def probabilities_of(self, observation: Observation) -> Tensor:
-        """Probability of hold and each content. Shape [N, 1 + K], zero where not allowed, rows sum to 1."""
-        ...
+from policies.following import Decides, following
 
 
 @dataclass(frozen=True)
@@ -87,6 +80,7 @@ def rollout(
         watch: called in every slot with what was seen and what was decided.
     """
     horizon = objective.slots(world.clock) if slots is None else slots
+    policy = following(policy)
     generator = torch.Generator().manual_seed(seed)
     state = world.begin(torch.arange(customers) % len(world.pool), generator)
     value, drawn = torch.zeros(customers), torch.zeros(customers)

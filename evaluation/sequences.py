@@ -27,7 +27,7 @@ from evaluation.offline import (
     logged_rewards,
     outcome_known,
 )
-from evaluation.rollout import Decides
+from policies.following import Decides, following
 from propensity.response_model import ResponseModel
 from propensity.rewards import expected_rewards
 
@@ -120,6 +120,7 @@ def collect_sequences(
     immediate = torch.zeros(size, slots, 1 + contents)
     target = {name: torch.zeros(size, slots, 1 + contents) for name in policies}
     state, candidates = None, None
+    asking = {name: following(policy) for name, policy in policies.items()}
     for step in replay(grid, population.without_holdout(), catalogue, clock, guardrails=guardrails):
         column = step.column - first
         if column >= slots:
@@ -134,7 +135,7 @@ def collect_sequences(
         state[:, column], candidates[:, column] = seen.state, seen.candidates
         opened[:, column] = logged.allowed[:, 1:].float().mean(dim=1)
         immediate[:, column] = expected_rewards(model, seen, objective)
-        for name, policy in policies.items():
+        for name, policy in asking.items():
             chances = policy.probabilities_of(seen)
             target[name][:, column] = chances / chances.sum(dim=1, keepdim=True)
         missing = known[:, column] & logged_prob[:, column].isnan()

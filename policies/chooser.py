@@ -18,9 +18,13 @@ class Chooser(ABC):
     """A probability over hold and contents, within what the observation allows.
 
     Subclasses set `kind`, by which a saved policy finds them again.
+
+    Attributes:
+        carries: whether it carries anything from slot to slot; see `carry`.
     """
 
     kind: ClassVar[str]
+    carries: ClassVar[bool] = False
 
     @abstractmethod
     def probabilities(self, observation: Observation) -> Tensor:
@@ -37,6 +41,13 @@ class Chooser(ABC):
     def tensors(self) -> dict[str, Tensor]:
         """The rest, by name."""
         return {}
+
+    def carry(self, observation: Observation) -> Tensor:
+        """What is carried from now on, given what was carried so far in `observation.carried`. Shape [N, C], int64.
+
+        Asked of all customers in every slot, before `probabilities` are.
+        """
+        raise NotImplementedError(f"{self.kind} carries nothing")
 
     @classmethod
     @abstractmethod
@@ -71,6 +82,8 @@ def restore_chooser(kind: str, settings: Mapping[str, Any], tensors: Mapping[str
     import policies.knapsack
     import policies.neural_linear
     import policies.perceptron
+    import policies.plan_actor
+    import policies.plan_linear
     import policies.rules
     import policies.votes  # noqa: F401 - importing registers the kinds
 
@@ -94,6 +107,7 @@ def rows_of(observation: Observation, rows: Tensor) -> Observation:
         minute=observation.minute[rows],
         weekday=observation.weekday[rows],
         allowed=observation.allowed[rows],
+        carried=None if observation.carried is None else observation.carried[rows],
     )
     for name in ("state", "candidates"):
         if name in vars(observation):
@@ -107,6 +121,15 @@ def in_parts(observation: Observation, rows: int, compute: Callable[[Observation
         return compute(observation)
     parts = torch.arange(len(observation), device=observation.slot.device).split(rows)
     return torch.cat([compute(rows_of(observation, part)) for part in parts])
+
+
+def carrying(observation: Observation, carried: Tensor | None) -> Observation:
+    """The same customers with something carried, and the features that were computed already."""
+    whole = replace(observation, carried=carried)
+    for name in ("state", "candidates"):
+        if name in vars(observation):
+            vars(whole)[name] = vars(observation)[name]
+    return whole
 
 
 def best_allowed(scores: Tensor, allowed: Tensor) -> Tensor:

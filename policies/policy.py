@@ -76,6 +76,15 @@ class Policy:
         if not 0 <= self.exploration < 1:
             raise CampaignError(f"policy.exploration={self.exploration}: must be a share from 0 to below 1.")
 
+    @property
+    def carries(self) -> bool:
+        """Whether anything is carried for each customer from slot to slot; see `policies.following`."""
+        return self.chooser.carries
+
+    def carry(self, observation: Observation) -> Tensor:
+        """What is carried from this slot on. Shape [N, C], int64."""
+        return self.chooser.carry(observation)
+
     def probabilities_of(self, observation: Observation) -> Tensor:
         """What serving does: mode and exploration included. Shape [N, 1 + K], float32, rows sum to 1."""
         rows = torch.nonzero(observation.allowed[:, 1:].any(dim=1)).squeeze(1)

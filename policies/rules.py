@@ -12,13 +12,10 @@ from torch import Tensor
 
 from campaigns.clock import DAYPARTS
 from campaigns.errors import CampaignError
-from campaigns.features import RATE_PRIOR, RATE_STRENGTH
-from campaigns.history import HOLD, NEVER, sends_within
+from campaigns.history import HOLD, sends_within
 from campaigns.observation import Observation
+from campaigns.plans import ANY, FAVOURED, FAVOURITE, ROTATE, ROTATED, chosen_content
 from policies.chooser import Chooser, one_hot, register
-
-ROTATE, FAVOURITE = "rotate", "favourite"
-ANY = "any"
 
 NOTES = logging.getLogger("campaign")
 
@@ -111,7 +108,7 @@ class CapDaypartContent(Rule):
         daypart = -1 if self.daypart == ANY else DAYPARTS.index(self.daypart)
         if self.content not in (ROTATE, FAVOURITE, *ids):  # it is not on offer now
             return Never().probabilities(observation)
-        choice = {ROTATE: -1, FAVOURITE: -2}.get(self.content)
+        choice = {ROTATE: ROTATED, FAVOURITE: FAVOURED}.get(self.content)
         if choice is None:
             choice = ids.index(self.content)
         same = torch.zeros_like(observation.slot)
@@ -126,20 +123,13 @@ def rule_decisions(observation: Observation, cap: Tensor, daypart: Tensor, choic
         observation: of N customers.
         cap: sends in 7 x 24 h. Shape [N], int64.
         daypart: index of a daypart, -1 for any. Shape [N], int64.
-        choice: content index, -1 rotate, -2 favourite. Shape [N], int64.
+        choice: see `campaigns.plans.chosen_content`. Shape [N], int64.
     Returns:
         Shape [N], int64.
     """
     allowed = observation.allowed[:, 1:]
     week = sends_within(observation.history, observation.slot, observation.clock.slots_in(7))
     now = (week < cap) & ((daypart < 0) | (observation.daypart == daypart))
-    # Longest ago first; what was never sent counts as longest ago.
-    age = (observation.slot.unsqueeze(1) - observation.history.content_recent[..., 0].clamp(min=NEVER)).double()
-    rotate = age.masked_fill(~allowed, -1.0).argmax(dim=1)
-    counts = observation.history.category_counts[:, observation.catalogue.category].double()
-    rate = (counts[..., 1] + RATE_PRIOR * RATE_STRENGTH) / (counts[..., 0] + RATE_STRENGTH)
-    best_rate = rate.masked_fill(~allowed, -1.0).amax(dim=1, keepdim=True)
-    favourite = age.masked_fill(~allowed | (rate < best_rate - 1e-9), -1.0).argmax(dim=1)
-    content = torch.where(choice == -1, rotate, torch.where(choice == -2, favourite, choice.clamp(min=0)))
+    content = chosen_content(observation, choice)
     can = allowed.gather(1, content.unsqueeze(1)).squeeze(1)
     return torch.where(now & can, content + 1, HOLD)

@@ -43,6 +43,8 @@ def save_session(session: Session, target: Path) -> Path:
     tensors["holdout"] = roster.holdout
     for name, part in (("population", roster.population), ("catalogue", roster.catalogue)):
         tensors |= {f"{name}.{k}": v for k, v in vars(part).items() if isinstance(v, Tensor)}
+    if session.carried is not None:
+        tensors["carried"] = session.carried
     if decided is not None:
         tensors |= {f"decided.{f.name}": getattr(decided, f.name) for f in fields(Decided) if f.name != "slot"}
     with written_folder(target, MARKER) as work:
@@ -95,6 +97,7 @@ def load_session(policy: Policy, path: Path) -> Session:
         session = Session(policy, roster, meta["seed"])
         session.ledger.restore(under("ledger."))
         session.latest = meta["latest"]
+        session.carried = tensors.get("carried")
         if meta["decided"] is not None:
             session.decided = Decided(slot=meta["decided"], **under("decided."))
     except (OSError, SafetensorError, pa.ArrowException, ValueError, KeyError, TypeError, AttributeError) as error:

@@ -19,7 +19,7 @@ from campaigns.errors import CampaignError
 from campaigns.guardrails import customer_blocks
 from campaigns.history import HOLD, History
 from campaigns.observation import make_calendar, observe
-from policies.chooser import sample
+from policies.chooser import carrying, sample
 from policies.ledger import Ledger
 from policies.reports import OutcomeTable, read_history
 from policies.roster import Roster, make_roster
@@ -88,6 +88,7 @@ class Session:
         self.ledger = Ledger(roster.population, roster.catalogue, policy.clock)
         self.latest: int | None = None
         self.decided: Decided | None = None
+        self.carried: Tensor | None = None  # by the policy since the latest decision, [N, C]
         self._key = (hash_uniform(list(roster.users.series), f"draw-{seed}") * 2.0**53).astype(np.uint64)
         self._content_ids = np.empty(1 + len(roster.contents), dtype=object)
         self._content_ids[1:] = roster.catalogue.ids
@@ -151,7 +152,7 @@ class Session:
         else:
             self._refuse_past(slot, time, "probabilities")
             with _one_thread():
-                chances, _ = self._chances(slot, mask)
+                chances, _, _ = self._chances(slot, mask)
         exact = chances.double()
         result: np.ndarray = (exact / exact.sum(dim=1, keepdim=True)).numpy()
         return result
@@ -189,7 +190,7 @@ class Session:
         return save_session(self, Path(path))
 
     def _decide(self, slot: int, eligible: Tensor | None) -> Decided:
-        chances, reason = self._chances(slot, eligible)
+        chances, reason, self.carried = self._chances(slot, eligible)
         decision = sample(chances, torch.from_numpy(self._uniforms(slot)))
         drawn = chances.gather(1, decision.unsqueeze(1)).squeeze(1).double()
         action_prob = drawn / chances.sum(dim=1, dtype=torch.float64)
@@ -252,24 +253,26 @@ class Session:
             )
         return torch.from_numpy(np.array(mask, order="C"))  # the caller's own may be read-only, or change
 
-    def _chances(self, slot: int, eligible: Tensor | None) -> tuple[Tensor, Tensor]:
-        """What is drawn from ([N, 1 + K], float32), and why each customer who is held is held ([N], int64)."""
+    def _chances(self, slot: int, eligible: Tensor | None) -> tuple[Tensor, Tensor, Tensor | None]:
+        """What is drawn from ([N, 1 + K], float32), why each customer who is held is held ([N], int64), and what the
+        policy carries from this slot on ([N, C], int64)."""
         rows, contents = len(self.roster), len(self.roster.contents)
         chances, reason = torch.zeros(rows, 1 + contents), torch.empty(rows, dtype=torch.int64)
-        sent = self.ledger.sent_in(slot)
+        sent, carried = self.ledger.sent_in(slot), []
         for begin in range(0, rows, ROWS_AT_ONCE):
             part = slice(begin, begin + ROWS_AT_ONCE)
-            chances[part], reason[part] = self._chances_of(
+            chances[part], reason[part], kept = self._chances_of(
                 slot,
                 part,
                 None if eligible is None else eligible[part],
                 None if sent is None else sent[part],
             )
-        return chances, reason
+            carried += [] if kept is None else [kept]
+        return chances, reason, torch.cat(carried) if carried else None
 
     def _chances_of(
         self, slot: int, part: slice, eligible: Tensor | None, sent: Tensor | None
-    ) -> tuple[Tensor, Tensor]:
+    ) -> tuple[Tensor, Tensor, Tensor | None]:
         policy, roster = self.policy, self.roster
         calendar = make_calendar(policy.clock, roster.population.zones, slot, 1)
         people = _slice(roster.population, part)
@@ -291,17 +294,22 @@ class Session:
         chances = torch.zeros(len(people), 1 + len(roster.contents))
         chances[:, HOLD] = 1.0
         rows = torch.nonzero(free).squeeze(1)
+        carried = None
+        if policy.carries:  # for everybody, since a blocked customer's week begins all the same
+            whole = observe(history, slots, calendar, people, roster.catalogue, policy.clock, policy.guardrails)
+            carried = policy.carry(carrying(whole, None if self.carried is None else self.carried[part]))
         if len(rows):
             seen = observe(
                 history.take(rows), slots[rows], calendar, people.take(rows), roster.catalogue, policy.clock,
                 policy.guardrails, None if eligible is None else eligible[rows],
             )  # fmt: skip
+            seen = carrying(seen, None if carried is None else carried[rows])
             chances[rows] = policy.probabilities_of(seen).float()
             stuck = ~seen.allowed[:, 1:].any(dim=1)
             reason[rows] = torch.where(
                 stuck & (reason[rows] == REASONS.index("hold_chosen")), REASONS.index("content_limits"), reason[rows]
             )
-        return chances, reason
+        return chances, reason, carried
 
     def _uniforms(self, slot: int) -> np.ndarray:
         """A uniform in [0, 1) for each user: splitmix64 (Steele et al. 2014) of the user's key and the slot."""

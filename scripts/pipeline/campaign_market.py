@@ -11,9 +11,10 @@ from campaigns.guardrails import NO_GUARDRAILS, Guardrails
 from campaigns.replay import history_before
 from envs.market import make_market
 from evaluation.new_campaign import AsLogged, across, market_answer
-from evaluation.rollout import Decides, Rollout, rollout
+from evaluation.rollout import Rollout, rollout
 from evaluation.segments import LEAST_CUSTOMERS
 from evaluation.thin_support import ThinCount
+from policies.following import Decides
 from scripts.pipeline.campaign_segments import Segments
 from scripts.pipeline.campaign_setup import Judged, Setup
 from scripts.pipeline.context import JUDGE, TRAIN, Study, load_logging_policy, load_model

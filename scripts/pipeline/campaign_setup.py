@@ -20,12 +20,13 @@ from campaigns.guardrails import Guardrails
 from campaigns.history import HOLD
 from campaigns.ids import id_keys
 from campaigns.objective import LONGEST_HORIZON
+from campaigns.plans import FAVOURITE, ROTATE
 from campaigns.replay import history_before
 from campaigns.support import narrowed
 from evaluation.new_campaign import Offering
 from policies.incumbent import Incumbent
 from policies.policy import Policy, load_policy
-from policies.rules import FAVOURITE, ROTATE, CapDaypartContent
+from policies.rules import CapDaypartContent
 from scripts.pipeline.context import Study, load_logging_policy
 from scripts.pipeline.earlier_run import Models
 from scripts.pipeline.fit_stage import serving_guardrails, support_of

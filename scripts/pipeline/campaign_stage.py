@@ -32,8 +32,8 @@ from evaluation.new_campaign import (
 )
 from evaluation.offline import LoggedSlots, collect_slots, logged_rewards
 from evaluation.offline_evidence import one_shot_details
-from evaluation.rollout import Decides
 from evaluation.segments import LEAST_CUSTOMERS
+from policies.following import Decides
 from scripts.pipeline.campaign_market import market_part
 from scripts.pipeline.campaign_segments import Segments, customer_segments
 from scripts.pipeline.campaign_setup import Judged, Setup, evaluated_slots, logged_sends, set_up, settings_of_setup

@@ -8,8 +8,8 @@ import torch
 from campaigns.grid import DecisionGrid
 from campaigns.observation import Observation
 from envs.market import Market
-from evaluation.rollout import Decides
 from policies.chooser import sample
+from policies.following import Decides
 
 
 def write_grid(

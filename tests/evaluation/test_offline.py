@@ -18,7 +18,8 @@ from envs.market import Market
 from evaluation.blend import blend_curve
 from evaluation.offline import LoggedSlots, collect_slots, evaluate_offline, logged_rewards
 from evaluation.offline_settings import OfflineSettings
-from evaluation.rollout import Decides, rollout
+from evaluation.rollout import rollout
+from policies.following import Decides
 from propensity.model import PropensityModel
 from tests.envs.hand_made import BAD, GOOD, Law, hand_made_market, hand_made_model, its_objective
 from tests.envs.market_logs import Tilted, write_grid
