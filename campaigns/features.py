@@ -166,7 +166,7 @@ def candidate_features(
 def _load(age: Tensor, slot_hours: int) -> Tensor:
     """Decayed counts from the ages of the latest sends, [RECENT, N]; one row a half-life, [2, N]."""
     hours = (age.float() * slot_hours).clamp_(max=FAR_HOURS)
-    return torch.stack([torch.exp2(-hours / half).sum(dim=0) for half in LOAD_HALF_LIVES])
+    return torch.stack([torch.div(hours, -half).exp2_().sum(dim=0) for half in LOAD_HALF_LIVES])
 
 
 def _slots(days: int, slot_hours: int) -> int:

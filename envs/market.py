@@ -155,15 +155,16 @@ class Market:
             seen: this state's observation, where the caller has it already.
         """
         seen = self.observe(state) if seen is None else seen
-        reachable = (state.population.consent & ~state.history.opted_out)[:, self.catalogue.channel]
         content = (decision - 1).clamp(min=0)
-        sent = (decision > HOLD) & reachable.gather(1, content.unsqueeze(1)).squeeze(1)
+        channel = self.catalogue.channel[content].unsqueeze(1)
+        reachable = (state.population.consent & ~state.history.opted_out).gather(1, channel).squeeze(1)
+        sent = (decision > HOLD) & reachable
         decision = torch.where(sent, decision, HOLD)
 
         response = self.model.respond(
             state.population.features,
             seen.state,
-            self.catalogue.features[content],
+            self.catalogue.features.index_select(0, content),
             seen.candidate(content),
             sent,
             member=state.member,
