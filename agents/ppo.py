@@ -21,6 +21,7 @@ from stable_baselines3.common.logger import Logger
 from stable_baselines3.common.utils import explained_variance
 from torch import Tensor
 
+from agents.dual_ascent import DualAscent
 from agents.ppo_settings import PPOSettings
 from agents.ppo_update import BatchFigures, LossWeights, add_gradients
 from agents.rollout_buffer import TensorRolloutBuffer
@@ -33,11 +34,12 @@ from campaigns.history import HOLD
 from campaigns.objective import Objective
 from envs.episodes import Episodes
 from envs.world import World
+from evaluation.limits import limits_of
 from policies.actor import Actor, ActorChooser, ActorSpec
 from policies.chooser import sample
 
-REWARD_SCALE = "reward_scale"
-"""Its name among the tensors that a training keeps."""
+REWARD_SCALE, PRICES = "reward_scale", "prices"
+"""Their names among the tensors that a training keeps."""
 
 
 class DevicePPO(MaskablePPO):
@@ -49,6 +51,9 @@ class DevicePPO(MaskablePPO):
     def __init__(self, env: MarketVecEnv, settings: PPOSettings, seed: int, **kwargs: Any) -> None:
         self.settings = settings
         self.reward_scale = 0.0
+        objective = env.episodes.objective
+        limited = bool(limits_of(objective)) and not objective.sends_nothing
+        self.limits = DualAscent(objective, env.episodes.device) if limited else None
         market = env.episodes.market
         spec = ActorSpec(
             market.pool.features.shape[1],
@@ -117,12 +122,15 @@ class DevicePPO(MaskablePPO):
         episodes, buffer = self.episodes, rollout_buffer
         callback.on_rollout_start()
         buffer.clear()
+        charges = torch.zeros_like(buffer.rewards) if self.limits is not None else None
         for slot in range(n_rollout_steps):
             buffer.moments[slot] = self._moments()
             buffer.values_[slot] = self.policy.critic(buffer.moments[slot]).squeeze(1)
             self._decide(buffer, slot)
             transition = episodes.advance(buffer.actions[slot])
             buffer.rewards[slot] = transition.reward
+            if self.limits is not None and charges is not None:
+                charges[slot] = self.limits.charge(buffer.actions[slot], transition.outcome, episodes.market.catalogue)
             buffer.done[slot] = transition.done
             if len(transition.ended):
                 last = self.policy.predict_values(transition.final).squeeze(1)
@@ -139,10 +147,23 @@ class DevicePPO(MaskablePPO):
             self.reward_scale = _reward_scale(buffer.rewards, self.gamma, episodes.horizon)
         self.logger.record("rollout/value_per_horizon", float(buffer.rewards.mean()) * episodes.horizon)
         self.logger.record("rollout/sends_per_slot", float((buffer.actions > 0).float().mean()))
+        if charges is not None:
+            self._price_limits(charges)
         buffer.rewards *= self.reward_scale
         buffer.finish(self.gamma, self.gae_lambda)
         callback.on_rollout_end()
         return True
+
+    def _price_limits(self, charges: Tensor) -> None:
+        """Takes what this rollout is charged off its rewards, and moves the prices of the next. `charges` [T, N]."""
+        assert self.limits is not None
+        horizon = self.episodes.horizon
+        spread = float(self.rollout_buffer.rewards.std())
+        self.rollout_buffer.rewards -= charges
+        shares = self.limits.ascend(spread, horizon)
+        for limit, price, share in zip(self.limits.limits, self.limits.prices, shares, strict=True):
+            self.logger.record(f"limits/{limit.name}_price", price)
+            self.logger.record(f"limits/{limit.name}_used", share)
 
     def _moments(self) -> Tensor:
         """What the critic sees now; see `tower_policy.moments`."""
@@ -284,6 +305,8 @@ def train_ppo(
 def save_learned(learner: DevicePPO, path: Path) -> None:
     """Writes actor, critic and the scale of its rewards."""
     weights = {name: values.detach().cpu().contiguous() for name, values in learner.policy.state_dict().items()}
+    if learner.limits is not None:
+        weights[PRICES] = learner.limits.to_tensor()
     save_file(weights | {REWARD_SCALE: torch.tensor(learner.reward_scale, dtype=torch.float64)}, path)
 
 
@@ -298,7 +321,10 @@ def load_learned(learner: DevicePPO, path: Path) -> None:
         learner.reward_scale = float(weights.pop(REWARD_SCALE))
     except (OSError, SafetensorError, KeyError) as error:
         raise CampaignError(f"{path}: not what a training of PPO keeps ({error}); train it again.") from None
+    prices = weights.pop(PRICES, None)
     check_fits(learner.policy.state_dict(), weights, path)
+    if learner.limits is not None and prices is not None and prices.shape == learner.limits.to_tensor().shape:
+        learner.limits.restore(prices)
     learner.policy.load_state_dict(weights)
 
 
@@ -308,6 +334,7 @@ def save_checkpoint(learner: DevicePPO, updates: int, path: Path) -> None:
         "updates": updates,
         "steps": learner.num_timesteps,
         "reward_scale": learner.reward_scale,
+        "prices": None if learner.limits is None else learner.limits.to_tensor(),
         "policy": learner.policy.state_dict(),
         "optimizer": learner.policy.optimizer.state_dict(),
         "episodes": learner.episodes.state_dict(),
@@ -326,6 +353,8 @@ def load_checkpoint(learner: DevicePPO, path: Path) -> int:
     learner.num_timesteps = parts["steps"]
     learner.reward_scale = parts["reward_scale"]
     learner._n_updates = parts["n_updates"]
+    if learner.limits is not None:
+        learner.limits.restore(parts["prices"])
     learner.policy.load_state_dict(parts["policy"])
     learner.policy.optimizer.load_state_dict(parts["optimizer"])
     learner.episodes.load_state_dict(parts["episodes"])

@@ -116,6 +116,11 @@ class Population:
         )
 
 
+def decision_costs(catalogue: Catalogue) -> Tensor:
+    """What each decision costs, hold first. Shape [1 + K], float32, in currency."""
+    return torch.cat([catalogue.cost.new_zeros(1), catalogue.cost])
+
+
 def make_catalogue(contents: pd.DataFrame, encoder: FeatureEncoder, objective: Objective) -> Catalogue:
     """Reads a contents table.
 

@@ -28,6 +28,8 @@ class Objective:
         unsubscribe_cost: what losing a customer's consent costs. Currency; applies to `value` alone.
         horizon_days: length of an episode, in days.
         terminal: `zero` (the world ends after the horizon) or `continue` (what follows is bootstrapped).
+        budget: most that sends may cost a customer over the horizon, in currency; 0 sends nothing, None is no limit.
+        optout_ceiling: most customers who may opt out within the horizon, as a share; None is no limit.
     """
 
     outcome: str = "value"
@@ -36,6 +38,8 @@ class Objective:
     unsubscribe_cost: float = 3.0
     horizon_days: int = 28
     terminal: str = "zero"
+    budget: float | None = None
+    optout_ceiling: float | None = None
 
     def __post_init__(self) -> None:
         if self.outcome not in OUTCOMES:
@@ -46,15 +50,47 @@ class Objective:
         check_range("objective.margin_rate", self.margin_rate, at_least=0, at_most=1, unit="(a share of revenue)")
         check_range("objective.send_cost", self.send_cost, at_least=0)
         check_range("objective.unsubscribe_cost", self.unsubscribe_cost, at_least=0)
+        if self.budget is not None:
+            check_range("objective.budget", self.budget, at_least=0, unit="(send costs a customer; null for none)")
+        if self.optout_ceiling is not None:
+            unit = "(a share of customers; null for none)"
+            check_range("objective.optout_ceiling", self.optout_ceiling, at_least=0, at_most=1, unit=unit)
 
     @property
     def counts_costs(self) -> bool:
         """Whether send and opt-out costs are subtracted (they are in currency, so only from `value`)."""
         return self.outcome == "value"
 
+    @property
+    def sends_nothing(self) -> bool:
+        """Whether the limits leave no room for any send."""
+        return self.budget == 0 or self.optout_ceiling == 0
+
     def slots(self, clock: SlotClock) -> int:
         """Slots of the horizon: whole ones, and at least one."""
         return max(1, clock.slots_in(self.horizon_days))
+
+
+@dataclass(frozen=True)
+class Prices:
+    """What is charged beyond the objective so that limits are kept, the multipliers of a Lagrangian.
+
+    Source: Altman (1999), Constrained Markov decision processes.
+
+    Attributes:
+        money: for a currency unit of send costs, in the objective's unit.
+        optout: for a customer who opts out, in the objective's unit.
+    """
+
+    money: float = 0.0
+    optout: float = 0.0
+
+    def charge(self, sent_cost: Tensor, unsubscribed: Tensor) -> Tensor:
+        """What is subtracted from a slot's reward; arguments as for `reward`. Shape [N]."""
+        return self.money * sent_cost + self.optout * unsubscribed
+
+
+NO_CHARGE = Prices()
 
 
 def reward(objective: Objective, outcome: Tensor, sent_cost: Tensor, unsubscribed: Tensor) -> Tensor:

@@ -8,7 +8,7 @@ from typing import Any, Protocol, TypeVar
 import torch
 from torch import Tensor
 
-from campaigns.audience import Catalogue, Population
+from campaigns.audience import Catalogue, Population, decision_costs
 from campaigns.clock import SlotClock
 from campaigns.guardrails import Guardrails
 from campaigns.history import Happenings
@@ -151,7 +151,7 @@ def slot_reward(
     The expectation is conditional on state and decision, under the law that the draws use: it has the same mean
     and a much smaller variance, since purchases are rare and baskets large.
     """
-    cost = torch.cat([catalogue.cost.new_zeros(1), catalogue.cost])[decision]
+    cost = decision_costs(catalogue)[decision]
     if objective.outcome in {"value", "revenue"}:
         earned = outcome.expected_value if expected else outcome.value
     else:

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from campaigns.audience import decision_costs
 from campaigns.guardrails import Guardrails, customer_blocks
 from campaigns.history import HOLD, SEND
 from campaigns.objective import Objective
@@ -32,6 +33,9 @@ class Rollout:
         drawn: the same from drawn events. Shape [N].
         sends, opens, clicks, purchases: drawn counts a customer. Shape [N].
         opted_out: whether the customer opted out of anything. Shape [N], bool.
+        spent: expected cost of sends given each slot's state, in currency: less noisy than that of drawn sends, with
+            the same mean. Shape [N].
+        lost: chance of a first opt-out, summed over the slots before one: likewise beside `opted_out`. Shape [N].
         expected: sums over customers and slots of E[.] by outcome name.
         heatmap: sends by local weekday (Monday first) and local hour of the slot. Shape [7, 24].
         contents: sends of each content, by customer. Shape [N, K].
@@ -47,6 +51,8 @@ class Rollout:
     clicks: np.ndarray
     purchases: np.ndarray
     opted_out: np.ndarray
+    spent: np.ndarray
+    lost: np.ndarray
     expected: dict[str, float]
     heatmap: np.ndarray
     contents: np.ndarray
@@ -86,6 +92,8 @@ def rollout(
     value, drawn = torch.zeros(customers), torch.zeros(customers)
     counts = torch.zeros(customers, 4)
     opted_out = torch.zeros(customers, dtype=torch.bool)
+    spent, lost = torch.zeros(customers), torch.zeros(customers)
+    cost = decision_costs(world.catalogue)
     heatmap = torch.zeros(7 * 24)
     contents = torch.zeros(customers, 1 + len(world.catalogue))
     held: dict[str, float] = {}
@@ -95,7 +103,8 @@ def rollout(
     for slot in range(horizon):
         noise = torch.rand(customers, 1 + world.noise_columns, generator=generator)
         seen = world.observe(state)
-        decision = sample(policy.probabilities_of(seen), noise[:, 0])
+        chances = policy.probabilities_of(seen)
+        decision = sample(chances, noise[:, 0])
         sends_before = state.history.total[:, SEND]
         state, outcome = world.step(state, decision, noise[:, 1:], seen)
         sent = state.history.total[:, SEND] > sends_before
@@ -106,6 +115,8 @@ def rollout(
         value += earned
         drawn += slot_reward(objective, outcome, decision, world.catalogue, expected=False)
         counts += torch.stack([sent, outcome.opened, outcome.clicked, outcome.purchased], dim=1)
+        spent += (chances * seen.allowed) @ cost
+        lost += outcome.expected_unsubscribed * ~opted_out
         opted_out |= outcome.unsubscribed
         heatmap.scatter_add_(0, seen.weekday * 24 + seen.minute // 60, sent.float())
         contents.scatter_add_(1, decision.unsqueeze(1), sent.float().unsqueeze(1))
@@ -136,6 +147,8 @@ def rollout(
         clicks,
         purchases,
         opted_out.numpy(),
+        spent.numpy(),
+        lost.numpy(),
         dict(zip(names, expected.tolist(), strict=True)),
         heatmap.view(7, 24).numpy(),
         contents[:, 1:].numpy(),

@@ -84,6 +84,7 @@ def restore_chooser(kind: str, settings: Mapping[str, Any], tensors: Mapping[str
     import policies.perceptron
     import policies.plan_actor
     import policies.plan_linear
+    import policies.restrained
     import policies.rules
     import policies.votes  # noqa: F401 - importing registers the kinds
 

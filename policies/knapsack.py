@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from campaigns.objective import Objective
+from campaigns.objective import Objective, Prices
 from campaigns.observation import Observation
 from policies.chooser import register
 from policies.greedy import PropensityGreedy
@@ -51,7 +51,9 @@ class UpliftKnapsack(PropensityGreedy):
     def restore(cls, settings: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> UpliftKnapsack:
         """The inverse of `settings` and `tensors`."""
         model = restore_model(settings["model"], tensors)
-        return cls(model, Objective(**settings["objective"]), settings["price"], settings["by_cost"])
+        rule = cls(model, Objective(**settings["objective"]), settings["price"], settings["by_cost"])
+        rule.prices = Prices(**settings.get("prices", {}))
+        return rule
 
 
 def spends(observation: Observation, by_cost: bool) -> Tensor:

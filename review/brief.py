@@ -8,6 +8,7 @@ from typing import Any
 
 from review import words
 from review.evidence import INCUMBENT, Behaviour, Candidate, Evidence, dig, mappings, number, text_of
+from review.limits import limits_words
 from review.trust import CAUTION, OK, PROBLEM, UNKNOWN, Check
 
 NAMED_CONTENTS = 6
@@ -102,6 +103,7 @@ def lines(
     before = does.get(INCUMBENT) if chosen.name != INCUMBENT else None
     answers = [
         ("What it does", (words.behaviour(chosen.name, mine, before) if mine else "") or _one_decision(evidence, mine)),
+        ("Are limits kept?", limits_words(evidence.part("summary"), chosen.name)),
         ("To whom", _whom(evidence, mine)),
         ("Why", _why(evidence, chosen, digits)),
         ("May it be trusted?", _trusted(checks, evidence.part("summary").get("recommended") is True)),

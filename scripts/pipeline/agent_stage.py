@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from agents.lesson import Lesson, LoggedCustomers
 from agents.panel import PANEL
+from agents.restraint import Restraint, restrain
+from evaluation.limits import limits_of
 from policies.chooser import Chooser
 from policies.rules import CapDaypartContent, Never, Random
 from review.selection import TO_ALL
 from scripts.pipeline.context import TRAIN, Study, agent_names, load_logging_policy, load_model
 from scripts.pipeline.fit_stage import exploration_source, serving_guardrails
 from scripts.pipeline.progress import StageProgress
-from scripts.pipeline.stage import Stage, show
+from scripts.pipeline.stage import Stage, show, write_json
 from scripts.pipeline.worlds import training_world
+
+RESTRAINT, NOISE = "restraint.json", 51
+"""File of what it took to keep to limits, and what tells the noise of that search from all other."""
 
 
 def trained_names(study: Study) -> list[str]:
@@ -45,6 +52,11 @@ def agent_stage(
     own = None if agent.settings is None else getattr(config.agent, name)
 
     def work(folder: Path, progress: StageProgress) -> None:
+        if study.objective.sends_nothing:
+            limit = next(limit.name for limit in limits_of(study.objective) if limit.most == 0)
+            progress.note(f"objective.{limit}=0: nothing may be sent, so {name} holds")
+            study.make_policy(name, Never(), None, guardrails, plain=True).save(folder / "policy")
+            return
         lesson = Lesson(
             settings=own,
             objective=study.objective,
@@ -62,7 +74,13 @@ def agent_stage(
         )
         explores = exploration_source(study, incumbent)
         chooser = agent.learn(lesson)
-        study.make_policy(name, chooser, explores, guardrails, plain=agent.always).save(folder / "policy")
+        policy = study.make_policy(name, chooser, explores, guardrails, plain=agent.always)
+        if limits_of(study.objective):
+            policy, took = restrain(policy, training_world(study, network, half, guardrails), config.seed + NOISE)
+            for part in took:
+                progress.note(told(name, part))
+            write_json(folder / RESTRAINT, [asdict(part) for part in took])
+        policy.save(folder / "policy")
         (folder / "checkpoint.pt").unlink(missing_ok=True)
 
     settings = {
@@ -85,6 +103,25 @@ def agent_stage(
 def _earlier(study: Study, name: str) -> Path | None:
     """Where the agent stood at the end of a previous run, if there was one that kept it."""
     return None if study.previous is None else study.previous.learned.get(name)
+
+
+def told(name: str, restraint: Restraint) -> str:
+    """One line on what it took a policy to keep to a limit."""
+    text = f"{name}, objective.{restraint.limit}={restraint.most:g}: uses {restraint.before:.4g} in its market"
+    if restraint.strength:
+        text += f", {restraint.after:.4g} once restrained"
+    if restraint.exploration_dropped:
+        text += "; exploration alone used too much, so it is given up"
+    if restraint.after > restraint.most:
+        text += "; it cannot be made to keep to the limit there"
+    return text
+
+
+def load_restraints(folder: Path) -> list[dict[str, Any]]:
+    """What it took the agent of an `agents/NAME` folder to keep to its objective's limits; empty where nothing did."""
+    file = folder / RESTRAINT
+    found: list[dict[str, Any]] = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else []
+    return found
 
 
 def logged_customers(study: Study, half: str) -> LoggedCustomers:

@@ -29,6 +29,7 @@ from campaigns.objective import Objective
 from campaigns.replay import BINARY_OUTCOMES, DecisionRows, decision_rows, history_before
 from campaigns.text import TEXTS
 from conf.schema import GATES, MARKETS, SOURCES, SPLITS, RunConfig
+from evaluation.limits import limits_of
 from policies.chooser import Chooser
 from policies.policy import MODES, Policy
 from propensity.fit_settings import check_kind
@@ -337,6 +338,17 @@ def check_log(study: Study, policies: bool = True) -> None:
             "decisions: there is no hold row, so when to send cannot be learned. If absent rows are holds, say "
             "data.holds=implied; if only sends were logged, evaluate contents as a one-shot campaign, or let "
             "scripts/fit.py fit what sends bring."
+        )
+    limits = limits_of(study.config.objective)
+    if limits and study.is_one_shot:
+        raise CampaignError(
+            f"objective.{limits[0].name}={limits[0].most:g}: this log decides once on every customer, so there is no "
+            f"market in which a policy could be made to keep to it; say objective.{limits[0].name}=null."
+        )
+    if study.config.objective.budget and not bool((study.catalogue.cost > 0).any()):
+        raise CampaignError(
+            f"objective.budget={study.config.objective.budget:g}: no content costs anything, so it limits nothing; "
+            "give contents.cost or objective.send_cost, or say objective.budget=null."
         )
     if study.config.objective.outcome in BINARY_OUTCOMES and not np.nansum(study.grid.outcomes[outcome]):
         raise CampaignError(f"objective.outcome={outcome}: it never happened in this log; choose another objective.")

@@ -8,7 +8,9 @@ import numpy as np
 
 from agents.panel import AGENTS, BEST_RULE
 from evaluation.intervals import Interval, mean_interval
+from evaluation.limits import BROKEN, Limit, limits_of, use_of
 from evaluation.segments import behaviour_by_segment
+from scripts.pipeline.agent_stage import load_restraints
 from scripts.pipeline.context import JUDGE, TRAIN, Study
 from scripts.pipeline.judge_stage import INCUMBENT, kind_of
 from scripts.pipeline.stage import without_nan
@@ -22,6 +24,9 @@ HEAD_FIGURES = (
     "precision", "recall", "f1", "calibration_slope",
 )  # fmt: skip
 
+HOLDING = "never"
+"""The rule that keeps to every limit that can be kept."""
+
 NOT_YET = "not yet evaluated offline beyond the first slots"
 
 
@@ -29,7 +34,9 @@ def choose(study: Study, worlds: Worlds, estimates: dict[str, Any], refused: boo
     """The policy to recommend (`chosen`), whether it is recommended, and the `reason` in words."""
     if refused:
         return _choice(INCUMBENT, False, "The market gate refused; no agent was trained.")
-    return _choose_by_log(estimates) if study.is_one_shot else _choose_by_world(worlds, families_of(study))
+    if study.is_one_shot:
+        return _choose_by_log(estimates)
+    return _choose_by_world(worlds, families_of(study), limits_of(study.objective))
 
 
 def _choose_by_log(estimates: dict[str, Any]) -> dict[str, Any]:
@@ -47,24 +54,35 @@ def _choose_by_log(estimates: dict[str, Any]) -> dict[str, Any]:
     return _choice(best, True, reason + (f" It cannot be told from {', '.join(equals)}." if equals else ""))
 
 
-def _choose_by_world(worlds: Worlds, families: dict[str, str]) -> dict[str, Any]:
-    """On a sequential log: the best in the judging world among customers kept for choosing; recommended where its
-    paired gain over the incumbent is above zero among the customers kept for reporting."""
-    base = worlds[INCUMBENT]["judged"]["value"]
-    gains = {name: float((w["judged"]["value"] - base)[CHOOSING].mean()) for name, w in worlds.items()}
+def _choose_by_world(worlds: Worlds, families: dict[str, str], limits: tuple[Limit, ...] = ()) -> dict[str, Any]:
+    """On a sequential log: the best in the judging world among customers kept for choosing, of those that do not
+    clearly break a limit there; recommended where its paired gain over the incumbent is above zero among the customers
+    kept for reporting. Where the incumbent itself breaks a limit, going on is no choice: holding takes its place."""
+    broken = {
+        name
+        for name, w in worlds.items()
+        if any(use_of(limit, w["judged"], CHOOSING).verdict == BROKEN for limit in limits)
+    }
+    other, against, note = INCUMBENT, "the incumbent", ""
+    if INCUMBENT in broken:
+        other, against, note = HOLDING, "sending nothing", " The incumbent breaks a limit, so going on is no choice."
+    base = worlds[other]["judged"]["value"]
+    kept = [name for name in worlds if name not in broken or name == other]
+    gains = {name: float((worlds[name]["judged"]["value"] - base)[CHOOSING].mean()) for name in kept}
     best = max(gains, key=lambda name: gains[name])
-    if best == INCUMBENT:
-        return _choice(best, False, "Nothing beat the incumbent in the judging world.")
+    if gains[best] <= 0:
+        return _choice(other, False, f"Nothing beat {against} in the judging world.{note}")
     gain = mean_interval((worlds[best]["judged"]["value"] - base)[REPORTING])
     if gain.low <= 0:
-        reason = f"{best} earned most in the judging world, but its gain over the incumbent may be nothing."
-        return _choice(best, False, reason)
-    other = "" if families["judging"] == families["training"] else f", made of another family ({families['judging']})"
+        reason = f"{best} earned most in the judging world, but its gain over {against} may be nothing."
+        return _choice(best, False, reason + note)
+    within = " within the limits" if limits else ""
+    made_of = "" if families["judging"] == families["training"] else f", made of another family ({families['judging']})"
     reason = (
-        f"{best} earned most in a simulated market of customers that it had never met{other}: "
-        f"{gain.value:+.2f} a customer over the incumbent (95 % interval {gain.low:+.2f} to {gain.high:+.2f})."
+        f"{best} earned most{within} in a simulated market of customers that it had never met{made_of}: "
+        f"{gain.value:+.2f} a customer over {against} (95 % interval {gain.low:+.2f} to {gain.high:+.2f})."
     )
-    return _choice(best, True, reason)
+    return _choice(best, True, reason + note)
 
 
 def _choice(name: str, recommended: bool, reason: str) -> dict[str, Any]:
@@ -94,7 +112,8 @@ def summarise(
     audit = study.log.report["audit"]
     names = list(worlds) or [INCUMBENT, *estimates["policies"]]
     summary = {
-        "objective": {"outcome": study.objective.outcome, "terminal": study.objective.terminal},
+        "objective": {"outcome": study.objective.outcome, "terminal": study.objective.terminal}
+        | {limit.name: limit.most for limit in limits_of(study.objective)},
         "horizon_days": study.objective.horizon_days,
         "data": {
             "source": study.config.data.source,
@@ -149,13 +168,18 @@ def _policy(study: Study, name: str, worlds: Worlds, estimates: dict[str, Any]) 
         "exploitation_gap": None,
         "offline": estimates["policies"].get(name),
     }
+    limits = limits_of(study.objective)
     if worlds:
         for place in ("market", "judged", "truth"):
             if place in worlds[name]:
                 entry[place] = _worth(worlds[name][place], worlds[INCUMBENT][place])
+                if limits:
+                    entry[place]["limits"] = _uses(limits, worlds[name][place])
                 if BEST_RULE in worlds and name != BEST_RULE:
                     gain = worlds[name][place]["value"] - worlds[BEST_RULE][place]["value"]
                     entry[place]["over_best_rule"] = mean_interval(gain[REPORTING]).to_dict()
+        if limits:
+            entry["restraints"] = load_restraints(study.runner.run_folder / "agents" / name)
         entry["exploitation_gap"] = _gap(entry["market"], entry["judged"])
         entry["across_worlds"] = _across_worlds(entry)
         if "truth" in worlds[name]:
@@ -176,6 +200,11 @@ def _worth(mine: dict[str, np.ndarray], base: dict[str, np.ndarray]) -> dict[str
     value = mean_interval(mine["value"][REPORTING])
     difference = mean_interval((mine["value"] - base["value"])[REPORTING])
     return {**value.to_dict(), "difference": difference.to_dict()}
+
+
+def _uses(limits: tuple[Limit, ...], figures: dict[str, np.ndarray]) -> dict[str, Any]:
+    """By limit, what is used of it by the customers kept for reporting."""
+    return {limit.name: use_of(limit, figures, REPORTING).to_dict() for limit in limits}
 
 
 def _across_worlds(entry: dict[str, Any]) -> dict[str, Any]:
