@@ -24,7 +24,7 @@ class Chooser(ABC):
     """
 
     kind: ClassVar[str]
-    carries: ClassVar[bool] = False
+    carries: bool = False
 
     @abstractmethod
     def probabilities(self, observation: Observation) -> Tensor:

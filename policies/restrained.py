@@ -32,6 +32,7 @@ class Restrained(Chooser):
     def __init__(self, chooser: Chooser, restraint: float) -> None:
         self.chooser = chooser
         self.restraint = restraint
+        self.carries = chooser.carries
 
     def probabilities(self, observation: Observation) -> Tensor:
         """Contents keep their shares of the sends. Shape [N, 1 + K]."""
@@ -42,6 +43,10 @@ class Restrained(Chooser):
         contents = contents * (fewer / send.clamp(min=1e-30))
         # Not 1 minus the sum of what was rounded, which may fall below 0.
         return torch.cat([(1.0 - contents.sum(dim=1, keepdim=True)).clamp(min=0.0), contents], dim=1)
+
+    def carry(self, observation: Observation) -> Tensor:
+        """As the inner chooser."""
+        return self.chooser.carry(observation)
 
     def settings(self) -> dict[str, Any]:
         """JSON-able settings."""
