@@ -115,7 +115,7 @@ def test_a_saved_policy_decides_for_other_customers_from_the_command_line(finish
         (["propensity.kind=logistik"], "Did you mean 'logistic'"),
         (["propensity=gbdt", "propensity.gbdt.leafs=4"], "propensity.gbdt.leaves"),
         (["agent.ppo.lerning_rate=1"], "learning_rate"),
-        (["panel=[pppo]"], "ppo, linucb, propensity_greedy"),
+        (["panel=[pppo]"], "must be one of ppo, linucb"),
         (["objective.outcome=happiness"], "value, revenue"),
         (["guardrails.quiet_from=31"], "guardrails.quiet_from=31"),
         (["guardrails.max_per_week=99"], "guardrails.max_per_week=99"),
