@@ -16,7 +16,7 @@ from campaigns.objective import Objective, Prices
 from envs.world import SlotOutcome
 from evaluation.limits import BUDGET, limits_of
 
-PACE, DAMPING = 0.1, 0.3
+PACE, DAMPING = 0.2, 0.4
 """How far prices move a rollout while twice the limit is used, and how far they lean against it at once; in prices at
 which the charge for a send is a standard deviation of what slots earn."""
 

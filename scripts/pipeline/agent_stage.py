@@ -83,6 +83,8 @@ def agent_stage(
         policy.save(folder / "policy")
         (folder / "checkpoint.pt").unlink(missing_ok=True)
 
+    # Limits are kept in a market, also by what learned without one.
+    in_market = agent.market or bool(limits_of(study.objective))
     settings = {
         "agent": name,
         "half": half,
@@ -90,8 +92,8 @@ def agent_stage(
         "guardrails": asdict(guardrails),
         "objective": asdict(config.objective),
         "policy": asdict(config.policy),
-        "market": config.market.source if agent.market else None,
-        "pessimism": config.market.pessimism if agent.market else None,
+        "market": config.market.source if in_market else None,
+        "pessimism": config.market.pessimism if in_market else None,
         "seed": config.seed,
         "device": study.device.type,
     }

@@ -143,7 +143,7 @@ def test_prices_rise_while_a_limit_is_broken_and_fall_to_nothing_while_it_is_kep
     assert dual.ascend(1.0, horizon=10) == pytest.approx([2.0])
     first = dual.now().money
     # A send costs COST, so at a price of 1 / COST its charge is the spread of what slots earn; it is neared by steps.
-    assert 0.3 / COST < first < 0.4 / COST
+    assert 0.5 / COST < first < 0.6 / COST
     assert dual.charge(decision, outcome, market.catalogue).tolist() == pytest.approx([first * COST] * 50)
     dual.ascend(1.0, horizon=10)
     assert dual.now().money > first
