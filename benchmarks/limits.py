@@ -2,8 +2,7 @@
 
 Agents learn without a limit, then with a budget or an opt-out ceiling at half of what PPO uses without. All act in the
 market that they learned in, in the judging half's, and in the reference truth among customers drawn anew. `restraint
-alone` is PPO that learned without a limit and was restrained afterwards: what learning with prices adds to that. About
-ten minutes on one core.
+alone` is PPO that learned without a limit and was restrained afterwards: what learning with prices adds to that.
 """
 
 from __future__ import annotations
