@@ -241,6 +241,9 @@ def _guardrails(given: Any) -> dict[str, Any]:
     known: dict[str, Any] = {f.name: f.default for f in fields(Guardrails)}
     part = dict(_section(given or {}, tuple(known), "guardrails"))
     for key, value in part.items():
+        if key == "channel_max_per_week":
+            part[key] = _channel_caps(value)
+            continue
         wanted = type(known[key])
         fine = isinstance(value, str) if wanted is str else _is_number(value)
         if not fine or (wanted is int and value != int(value)):
@@ -249,6 +252,17 @@ def _guardrails(given: Any) -> dict[str, Any]:
         part[key] = wanted(value)
     Guardrails(**part)  # says what is out of range
     return part
+
+
+def _channel_caps(given: Any) -> dict[str, int]:
+    if not isinstance(given, Mapping):
+        raise CampaignError(
+            f"guardrails.channel_max_per_week={given!r}: must be sends by channel, such as {{sms: 1, email: 2}}."
+        )
+    for channel, cap in given.items():
+        if not _is_number(cap) or cap != int(cap):
+            raise CampaignError(f"guardrails.channel_max_per_week.{channel}={cap!r}: must be a whole number.")
+    return {str(channel): int(cap) for channel, cap in given.items()}
 
 
 def _windows(given: Any) -> tuple[Window, ...]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -10,7 +11,7 @@ from torch import Tensor
 from campaigns.audience import Catalogue, Population
 from campaigns.clock import SlotClock
 from campaigns.errors import CampaignError
-from campaigns.history import RECENT, REPEATS, SEND, History, ages, count_within
+from campaigns.history import RECENT, REPEATS, SEND, History, ages, count_within, repeats_within
 from campaigns.ranges import check_range
 
 
@@ -28,6 +29,8 @@ class Guardrails:
         content_max_per_week: sends of one content to one customer in any 7 x 24 h; 0 = no cap.
         content_max_per_month: the same in any 28 x 24 h.
         holdout: share of customers who are never sent anything, so that the programme itself can be measured.
+        channel_max_per_week: sends on a channel to one customer in any 7 x 24 h, by the channel's name; a channel
+            that is not named has no cap of its own. Contents that the catalogue does not list have no channel.
     """
 
     name: str = "default"
@@ -40,6 +43,7 @@ class Guardrails:
     content_max_per_week: int = 2
     content_max_per_month: int = 0
     holdout: float = 0.05
+    channel_max_per_week: dict[str, int] = field(default_factory=dict, hash=False)
 
     def __post_init__(self) -> None:
         for setting in ("quiet_from", "quiet_until"):
@@ -54,6 +58,11 @@ class Guardrails:
             if not 0 <= getattr(self, setting) <= REPEATS:
                 raise CampaignError(
                     f"guardrails.{setting}={getattr(self, setting)}: must be 0 (no cap) to {REPEATS} sends."
+                )
+        for channel, cap in self.channel_max_per_week.items():
+            if not 0 <= cap <= REPEATS:
+                raise CampaignError(
+                    f"guardrails.channel_max_per_week.{channel}={cap}: must be 0 (no cap) to {REPEATS} sends."
                 )
         for setting in ("spacing_hours", "content_spacing_hours"):
             check_range(f"guardrails.{setting}", getattr(self, setting), at_least=0, unit="hours")
@@ -89,9 +98,11 @@ def allowed_decisions(
         Shape [N, 1 + K], bool; column 0 is hold.
     """
     blocked = torch.zeros_like(slot, dtype=torch.bool)
-    for by_rule in customer_blocks(guardrails, history, slot, minute, population, clock).values():
+    for by_rule in customer_blocks(guardrails, history, slot, minute, population, catalogue, clock).values():
         blocked |= by_rule
     reachable = population.consent & ~history.opted_out  # [N, M]
+    if any(guardrails.channel_max_per_week.values()):
+        reachable = reachable & ~_channels_at_cap(guardrails, history, slot, catalogue, clock)
     content = reachable[:, catalogue.channel] & ~blocked.unsqueeze(1)
     now, latest = slot.to(torch.int32).unsqueeze(1), history.content_recent
     if guardrails.content_spacing_hours:
@@ -104,8 +115,29 @@ def allowed_decisions(
     return torch.cat([torch.ones_like(content[:, :1]), content], dim=1)
 
 
+def check_channels(guardrails: Guardrails, channels: Iterable[str]) -> None:
+    """Refuses a cap on a channel that no content comes in, which would bind nobody.
+
+    Raises:
+        CampaignError: naming the channels that there are.
+    """
+    there = sorted(set(channels))
+    for channel in guardrails.channel_max_per_week:
+        if channel not in there:
+            raise CampaignError(
+                f"guardrails.channel_max_per_week.{channel}: no content comes in this channel; "
+                f"the channels are {', '.join(there)}."
+            )
+
+
 def customer_blocks(
-    guardrails: Guardrails, history: History, slot: Tensor, minute: Tensor, population: Population, clock: SlotClock
+    guardrails: Guardrails,
+    history: History,
+    slot: Tensor,
+    minute: Tensor,
+    population: Population,
+    catalogue: Catalogue,
+    clock: SlotClock,
 ) -> dict[str, Tensor]:
     """Which customers no content may reach now, by the rule that says so. Arguments as for `allowed_decisions`.
 
@@ -124,9 +156,29 @@ def customer_blocks(
         blocks["cap_day"] = count_within(sent, clock.slots_in(1)) >= guardrails.max_per_day
     if guardrails.max_per_week:
         blocks["cap_week"] = count_within(sent, clock.slots_in(7)) >= guardrails.max_per_week
+    if any(guardrails.channel_max_per_week.values()):
+        at_cap = _channels_at_cap(guardrails, history, slot, catalogue, clock)
+        blocks["cap_channel"] = ~(population.consent & ~history.opted_out & ~at_cap).any(dim=1)
     if guardrails.spacing_hours:
         blocks["spacing"] = (slot - history.last[:, SEND]) * clock.slot_hours < guardrails.spacing_hours
     return blocks
+
+
+def _channels_at_cap(
+    guardrails: Guardrails, history: History, slot: Tensor, catalogue: Catalogue, clock: SlotClock
+) -> Tensor:
+    """Which channels have reached their weekly cap. Shape [N, M], bool.
+
+    History keeps no counter for it: a content's latest REPEATS sends are remembered, and no cap is above REPEATS, so
+    that their sum over a channel's contents reaches a cap exactly where the sends did.
+    """
+    sends = repeats_within(history, slot, clock.slots_in(7))  # [N, K]
+    at_cap = torch.zeros_like(history.opted_out)
+    for index, channel in enumerate(catalogue.channels):
+        cap = guardrails.channel_max_per_week.get(channel, 0)
+        if cap:
+            at_cap[:, index] = (sends * (catalogue.channel == index)).sum(dim=1) >= cap
+    return at_cap
 
 
 def _in_quiet_time(guardrails: Guardrails, minute: Tensor) -> Tensor:

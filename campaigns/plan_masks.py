@@ -5,6 +5,7 @@ A plan that the guardrails would cut short is no plan that people could rely on,
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import lru_cache
 
 import torch
@@ -21,7 +22,8 @@ from campaigns.plans import CHOICES, NO_PLAN, PLAN_DAYPARTS, PlanMenu, planned_d
 def allowed_plans(observation: Observation, menu: PlanMenu, guardrails: Guardrails) -> Tensor:
     """Plans that can be kept in a whole week by a customer who is reached by what they send. Nothing always can.
 
-    What earlier sends block, and opt-outs in the week, are not foreseen: they are left to the mask of every slot.
+    What earlier sends block, opt-outs in the week and caps of single channels are not foreseen: they are left to
+    the mask of every slot.
 
     Args:
         observation: of N customers.
@@ -36,8 +38,9 @@ def allowed_plans(observation: Observation, menu: PlanMenu, guardrails: Guardrai
     monday = week_start(clock, week_of(clock, observation.slot))
     minute = (observation.minute - (observation.slot - monday) * clock.slot_hours * 60) % MINUTES_PER_DAY
     clocks, which = minute.unique(return_inverse=True)
+    one_channel = replace(guardrails, channel_max_per_week={})  # which binds some contents only: slots keep to it
     kept = torch.stack(
-        [kept_plans(menu, guardrails, clock.slot_hours, int(begin), len(catalogue)) for begin in clocks]
+        [kept_plans(menu, one_channel, clock.slot_hours, int(begin), len(catalogue)) for begin in clocks]
     ).to(minute.device)
     sends = kept[which] & torch.cat([reached, several], dim=1)[:, None, None, :]
     return torch.cat([torch.ones_like(reached[:, :1]), sends.flatten(1)], dim=1)

@@ -159,7 +159,9 @@ def rollout(
 
 def _held_back(guardrails: Guardrails, seen: Observation) -> dict[str, float]:
     """Share of the customers whom each rule, being the first to, keeps from any send in this slot."""
-    blocks = customer_blocks(guardrails, seen.history, seen.slot, seen.minute, seen.population, seen.clock)
+    blocks = customer_blocks(
+        guardrails, seen.history, seen.slot, seen.minute, seen.population, seen.catalogue, seen.clock
+    )
     blocks["content_limits"] = ~seen.allowed[:, 1:].any(dim=1)
     free = torch.ones_like(seen.slot, dtype=torch.bool)
     shares = {}

@@ -36,6 +36,7 @@ REASONS = (
     "quiet_hours",
     "cap_day",
     "cap_week",
+    "cap_channel",
     "spacing",
     "not_eligible",
     "content_limits",
@@ -279,7 +280,7 @@ class Session:
         history = History(*(tensor[part] for tensor in self.ledger.current.tensors().values()))
         slots = torch.full((len(people),), slot, dtype=torch.int64)
         minute, _ = calendar.at(people.zone, slots)
-        blocks = customer_blocks(policy.guardrails, history, slots, minute, people, policy.clock)
+        blocks = customer_blocks(policy.guardrails, history, slots, minute, people, roster.catalogue, policy.clock)
         blocks["holdout"] = roster.holdout[part]
         if eligible is not None:
             blocks["not_eligible"] = ~(eligible if eligible.dim() == 1 else eligible.any(dim=1))

@@ -58,6 +58,7 @@ GUARDRAILS = {
     "content_limits": "No content left by its own limits",
     "cap_day": "Daily cap",
     "cap_week": "Weekly cap",
+    "cap_channel": "Weekly cap of every channel left",
     "holdout": "Holdout customers",
     "consent": "No consent, or opted out",
     "no_consent": "No consent",
@@ -315,6 +316,11 @@ def guardrail_settings(settings: object) -> list[tuple[str, str]]:
         limit = number(settings.get(key))
         if limit:
             rows.append((guardrail_name(key), say.format(limit)))
+    by_channel = settings.get("channel_max_per_week")
+    for channel, cap in by_channel.items() if isinstance(by_channel, Mapping) else ():
+        limit = number(cap)
+        if limit:
+            rows.append((f"Weekly cap of {channel}", f"{limit:g} a week"))
     holdout = number(settings.get("holdout"))
     if holdout:
         rows.append((GUARDRAILS["holdout"], f"{percent(holdout)} are never sent anything, to measure the programme"))

@@ -16,7 +16,7 @@ from campaigns.campaign_contents import CampaignContents, campaign_contents
 from campaigns.campaign_spec import CampaignSpec, PolicySpec
 from campaigns.customer_expression import nearest, select_customers
 from campaigns.errors import CampaignError
-from campaigns.guardrails import Guardrails
+from campaigns.guardrails import Guardrails, check_channels
 from campaigns.history import HOLD
 from campaigns.ids import id_keys
 from campaigns.objective import LONGEST_HORIZON
@@ -106,6 +106,8 @@ def set_up(study: Study, models: Models, spec: CampaignSpec, policy_folder: str 
         raise CampaignError("decisions: nothing was ever sent in this log, so it cannot say what a campaign earns.")
     contents = campaign_contents(spec, study.log.contents, study.content_encoder)
     catalogue = make_catalogue(contents.table, study.content_encoder, study.config.objective)
+    if "channel_max_per_week" in spec.guardrails:
+        check_channels(Guardrails(**spec.guardrails), (*catalogue.channels, *study.catalogue.channels))
     windows, begin, slots = _time(spec, study)
     policy, decided_by, notes = _policy(study, models, spec, contents, policy_folder, run)
     audience = _audience(study, spec, contents, catalogue, begin)

@@ -20,7 +20,7 @@ from campaigns.encoding import FeatureEncoder, fit_encoder
 from campaigns.errors import CampaignError
 from campaigns.features import CANDIDATE_FEATURES, STATE_FEATURES
 from campaigns.grid import DecisionGrid, make_grid
-from campaigns.guardrails import Guardrails
+from campaigns.guardrails import Guardrails, check_channels
 from campaigns.history import ABSENT, HOLD, History
 from campaigns.ids import id_keys
 from campaigns.logging_policy import LoggingPolicyModel
@@ -190,7 +190,9 @@ class Study:
     @cached_property
     def catalogue(self) -> Catalogue:
         """The log's contents."""
-        return make_catalogue(self.log.contents, self.content_encoder, self.config.objective)
+        catalogue = make_catalogue(self.log.contents, self.content_encoder, self.config.objective)
+        check_channels(self.config.guardrails, catalogue.channels)
+        return catalogue
 
     @cached_property
     def population(self) -> Population:

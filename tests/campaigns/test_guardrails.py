@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
@@ -18,7 +18,7 @@ from campaigns.audience import Catalogue, Population, make_catalogue, make_popul
 from campaigns.clock import SlotClock
 from campaigns.encoding import FeatureEncoder
 from campaigns.errors import CampaignError
-from campaigns.guardrails import Guardrails
+from campaigns.guardrails import NO_GUARDRAILS, Guardrails, check_channels, customer_blocks
 from campaigns.history import Happenings
 from campaigns.objective import Objective
 from campaigns.observation import make_calendar, observe
@@ -93,6 +93,8 @@ def allowed_by_hand(
         fine &= all(hours_ago(at) >= rules.content_spacing_hours for at, what in known.sends if what == content)
         fine &= not rules.content_max_per_week or sends_in(7, content) < rules.content_max_per_week
         fine &= not rules.content_max_per_month or sends_in(28, content) < rules.content_max_per_month
+        cap = rules.channel_max_per_week.get(channel, 0)
+        fine &= not cap or sum(sends_in(7, k) for k in range(3) if CHANNELS[k].strip().lower() == channel) < cap
         result.append(bool(fine))
     return result
 
@@ -103,6 +105,7 @@ def allowed_by_hand(
         Guardrails, st.just("any"), st.integers(0, 24), st.integers(0, 24), st.integers(0, 3), st.integers(0, 8),
         st.sampled_from([0.0, 1.0, 5.0, 12.0, 30.0]), st.sampled_from([0.0, 7.0, 48.0, 200.0]), st.integers(0, 3),
         st.integers(0, 5), st.just(0.3),
+        st.dictionaries(st.sampled_from(["push", "email"]), st.integers(0, 5)),
     ),
     slot_hours=st.sampled_from([1, 3, 4, 6]),
     grid_zone=st.sampled_from(["UTC", "Europe/Berlin", "America/New_York"]),
@@ -156,6 +159,47 @@ def test_the_mask_equals_a_reference_in_plain_python(
 def test_a_rule_out_of_range_is_named(setting: str, value: float) -> None:
     with pytest.raises(CampaignError, match=rf"guardrails\.{setting}={value}"):
         Guardrails(**{setting: value})  # type: ignore[arg-type]
+
+
+def test_a_cap_of_a_channel_out_of_range_is_named() -> None:
+    with pytest.raises(CampaignError, match=r"guardrails\.channel_max_per_week\.sms=6: must be 0 \(no cap\) to 5"):
+        Guardrails(channel_max_per_week={"sms": 6})
+
+
+def test_a_cap_of_a_channel_that_is_not_there_is_refused_with_those_that_are() -> None:
+    rules = Guardrails(channel_max_per_week={"push": 2, "Mail": 1})
+    check_channels(rules, ("email", "push", "mail", "Mail"))
+    with pytest.raises(CampaignError, match=r"channel_max_per_week\.Mail: no content .* channels are email, push\."):
+        check_channels(rules, ("push", "email"))
+
+
+@settings(max_examples=15, deadline=None, derandomize=True)
+@given(push=st.integers(1, 5), email=st.integers(1, 5), seed=st.integers(0, 10_000))
+def test_whoever_obeys_the_mask_reaches_but_never_exceeds_a_channels_cap(push: int, email: int, seed: int) -> None:
+    people, catalogue, _, _ = world_of(seed, "UTC")
+    clock, slots = SlotClock(), 90
+    caps = {"push": push, "email": email}
+    rules = replace(NO_GUARDRAILS, channel_max_per_week=caps)
+    first, history = clock.slot("2025-07-01"), past.start(len(people), catalogue)
+    calendar = make_calendar(clock, people.zones, first, slots)
+    generator = torch.Generator().manual_seed(seed)
+    sent = torch.zeros(len(people), slots, len(catalogue.channels), dtype=torch.int64)
+    for column in range(slots):
+        slot = torch.full((len(people),), first + column, dtype=torch.int64)
+        seen = observe(history, slot, calendar, people, catalogue, clock, rules)
+        wish = torch.rand(seen.allowed.shape, generator=generator) * seen.allowed
+        wish[:, 0] = 1e-9  # sends whenever it may, so that every cap is reached
+        decision = wish.argmax(dim=1)
+        for row in torch.nonzero(decision).flatten().tolist():
+            sent[row, column, catalogue.channel[decision[row] - 1]] += 1
+        blocks = customer_blocks(rules, history, slot, seen.minute, people, catalogue, clock)
+        reachable = people.consent.any(dim=1) & ~people.holdout
+        assert torch.equal(blocks["cap_channel"] & reachable, (decision == 0) & reachable)
+        history = past.record_decision(history, decision, slot, seen.daypart, catalogue)
+    weekly = sent.unfold(1, clock.slots_in(7), 1).sum(dim=-1)  # [N, windows, M]
+    for index, channel in enumerate(catalogue.channels):
+        assert weekly[..., index].max() == caps[channel]
+    assert not sent[~people.consent.unsqueeze(1).expand_as(sent)].any(), "a channel without consent was used"
 
 
 def test_eligibility_can_only_narrow() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -39,6 +40,26 @@ def test_decide_gives_one_row_a_user_in_order(policy: Policy) -> None:
     sent = frame["content_id"].notna()
     assert 0 < sent.sum() < len(frame)
     assert (frame["reason"] == "sent").tolist() == sent.tolist()
+
+
+def test_a_channels_cap_binds_what_is_served_and_is_named_where_no_channel_is_left() -> None:
+    users, contents = tables()
+    contents = contents.assign(channel=["email" if row % 2 else "sms" for row in range(len(contents))])
+    users = users.assign(consent_email=[row % 3 != 0 for row in range(len(users))])
+    channel = contents.set_index("content_id")["channel"]
+    rules = dataclasses.replace(NO_GUARDRAILS, channel_max_per_week={"email": 2, "sms": 1})
+    session = make_policy(rules).start(users, contents)
+    frames = [session.decide(time) for time in pd.date_range("2025-03-03", periods=41, freq="4h")]
+    sends = pd.concat(frames).dropna(subset="content_id")
+    counts = sends.groupby(["user_id", sends["content_id"].map(channel)]).size().unstack(fill_value=0)
+    assert (counts.max() == pd.Series({"email": 2, "sms": 1})).all()
+    refused = users.loc[~users["consent_email"], "user_id"]
+    assert not counts.loc[counts.index.isin(refused), "email"].any()
+    left = frames[-1].set_index("user_id")["reason"]
+    assert (left == "cap_channel").sum() > len(users) / 2
+    full = counts["sms"].eq(1) & (counts["email"].eq(2) | counts.index.isin(refused))
+    before = pd.concat(frames[:-1]).dropna(subset="content_id").groupby("user_id").size()
+    assert (left[full.index[full & (before.reindex(full.index) == counts.sum(axis=1))]] == "cap_channel").all()
 
 
 def test_deciding_again_for_a_slot_gives_the_same_frame_and_reserves_nothing(policy: Policy) -> None:
