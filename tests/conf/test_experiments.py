@@ -25,7 +25,13 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("cache")
 
 
-@pytest.mark.parametrize("experiment", EXPERIMENTS)
+ALIKE = ("banking", "entertainment", "health", "travel")
+"""Experiments that differ from `ecommerce` in the world's numbers alone: `make test-all` runs them."""
+
+
+@pytest.mark.parametrize(
+    "experiment", [pytest.param(name, marks=[pytest.mark.slow] if name in ALIKE else []) for name in EXPERIMENTS]
+)
 def test_every_experiment_runs_to_a_report(experiment: str, cache: Path, tmp_path: Path) -> None:
     data = Path(os.environ.get("CAMPAIGN_DATA") or ROOT.parent / "shared" / "data").resolve()
     if experiment in PUBLIC_SETS and not (data / experiment).is_dir():
