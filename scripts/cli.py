@@ -12,6 +12,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from scripts.pipeline.interrupt import listen
+
 EXIT_BAD_INPUT, EXIT_REFUSED, EXIT_INTERRUPTED = 2, 3, 130
 OPTIONAL_GROUPS = ("experiment", "debug")
 
@@ -58,6 +60,7 @@ def launch(task: Callable[[Any, Path], None], goes_on: bool = False) -> None:
 
     under_hydra.__module__ = Path(sys.argv[0]).stem  # names the job, and so its log file
     earlier: dict[Path, bytes] = {}
+    listen()
     try:
         if goes_on:
             sys.argv[1:] = _continued(_saved_policy(sys.argv[1:]))

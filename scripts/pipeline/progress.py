@@ -10,6 +10,8 @@ from types import TracebackType
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from scripts.pipeline.interrupt import end_if_asked
+
 log = logging.getLogger("campaign")
 SILENCE_SECONDS = 20.0
 """Without a terminal, a long stage speaks at most this often."""
@@ -30,6 +32,7 @@ class StageProgress:
         self.spoke = time.monotonic()
 
     def __enter__(self) -> StageProgress:
+        end_if_asked()
         if self.console.is_terminal:
             self.bar = Progress(
                 TextColumn("[bold]{task.description:<28}"),
@@ -51,6 +54,7 @@ class StageProgress:
 
     def update(self, done: int, total: int, what: str = "") -> None:
         """Says that `done` of `total` steps are behind."""
+        end_if_asked()
         if self.bar is not None and self.task is not None:
             self.bar.update(self.task, completed=done, total=total, description=f"{self.name} {what}".strip())
         elif time.monotonic() - self.spoke > SILENCE_SECONDS:

@@ -25,12 +25,12 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("cache")
 
 
-ALIKE = ("banking", "entertainment", "health", "travel")
-"""Experiments that differ from `ecommerce` in the world's numbers alone: `make test-all` runs them."""
+LONG = ("banking", "entertainment", "health", "travel", "open_bandit")
+"""Those that differ from `ecommerce` in the world's numbers alone, and one of eighty contents: `make test-all` runs them."""
 
 
 @pytest.mark.parametrize(
-    "experiment", [pytest.param(name, marks=[pytest.mark.slow] if name in ALIKE else []) for name in EXPERIMENTS]
+    "experiment", [pytest.param(name, marks=[pytest.mark.slow] if name in LONG else []) for name in EXPERIMENTS]
 )
 def test_every_experiment_runs_to_a_report(experiment: str, cache: Path, tmp_path: Path) -> None:
     data = Path(os.environ.get("CAMPAIGN_DATA") or ROOT.parent / "shared" / "data").resolve()
