@@ -26,7 +26,7 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 LONG = ("banking", "entertainment", "health", "travel", "open_bandit")
-"""Those that differ from `ecommerce` in the world's numbers alone, and one of eighty contents: `make test-all` runs them."""
+"""Those that differ from `ecommerce` in numbers alone, and one of eighty contents: `make test-all` runs them."""
 
 
 @pytest.mark.parametrize(
