@@ -15,12 +15,12 @@ import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
 from sb3_contrib import MaskablePPO
-from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import Logger
 
 from agents.plan_policy import PlanTowerPolicy
 from agents.plan_settings import PlanPPOSettings
 from agents.ppo import REWARD_SCALE
+from agents.sound_training import Watch
 from agents.vec_env import MarketVecEnv
 from campaigns.features import CANDIDATE_FEATURES
 from campaigns.objective import Objective
@@ -81,7 +81,7 @@ def train_plan_ppo(
         plans, weights = settings.refit_plans, load_file(start)
         env.scale = float(weights.pop(REWARD_SCALE))
         learner.policy.load_state_dict(weights)
-    learner.learn(plans, callback=_Report(progress), log_interval=1)
+    learner.learn(plans, callback=Watch(progress), log_interval=1)
     if keep is not None:
         weights = {name: value.detach().cpu().contiguous() for name, value in learner.policy.state_dict().items()}
         save_file(weights | {REWARD_SCALE: torch.tensor(env.scale, dtype=torch.float64)}, keep)
@@ -137,16 +137,3 @@ def _reward_scale(episodes: PlanEpisodes, seed: int) -> float:
         open_plans = episodes.masks().float()
         earned += episodes.step(sample(open_plans / open_plans.sum(dim=1, keepdim=True), uniform))[1].reward
     return 1.0 / max(float(earned.mean().abs()), float(earned.std()), 1e-8)
-
-
-class _Report(BaseCallback):
-    """Tells how many plans were chosen."""
-
-    def __init__(self, progress: Callable[[int], None] | None) -> None:
-        super().__init__()
-        self.progress = progress
-
-    def _on_step(self) -> bool:
-        if self.progress is not None:
-            self.progress(self.num_timesteps)
-        return True

@@ -15,11 +15,11 @@ import numpy as np
 import torch
 from gymnasium import spaces
 from stable_baselines3.common.base_class import BaseAlgorithm
-from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.vec_env import VecEnvWrapper
 from torch import Tensor, nn
 
 from agents.sb3_settings import STOCK_ALGORITHMS, SB3Settings
+from agents.sound_training import Watch, broken_weight
 from agents.vec_env import MarketVecEnv
 from campaigns.errors import CampaignError
 from campaigns.features import STATE_FEATURES
@@ -83,7 +83,7 @@ def train_sb3(
     )
     learner = _make_learner(env, settings, seed, device)
     try:
-        learner.learn(settings.steps, callback=_Watch(progress))
+        learner.learn(settings.steps, callback=Watch(progress, _check_finite))
     except ValueError as error:  # SB3's distributions refuse what is not finite in their own words
         _check_finite(learner)
         raise CampaignError(
@@ -93,22 +93,6 @@ def train_sb3(
     layers, activation, is_value = _perceptron(learner)
     ids = [str(content) for content in market.catalogue.ids]
     return PerceptronValues(layers, activation, ids, 0.0 if is_value else 1.0, f"sb3 {settings.algorithm}")
-
-
-class _Watch(BaseCallback):
-    """Says how far it is, and stops where a weight is not finite."""
-
-    def __init__(self, progress: Callable[[int], None] | None) -> None:
-        super().__init__()
-        self.progress = progress
-
-    def _on_step(self) -> bool:
-        if self.progress is not None:
-            self.progress(self.num_timesteps)
-        return True
-
-    def _on_rollout_start(self) -> None:
-        _check_finite(self.model)
 
 
 def _make_learner(env: WithoutHorizon, settings: SB3Settings, seed: int, device: torch.device | str) -> BaseAlgorithm:
@@ -133,12 +117,12 @@ def _make_learner(env: WithoutHorizon, settings: SB3Settings, seed: int, device:
 
 
 def _check_finite(learner: BaseAlgorithm) -> None:
-    for name, values in learner.policy.named_parameters():
-        if not bool(values.isfinite().all()):
-            raise CampaignError(
-                f"agent.sb3: weight {name} is not finite at step {learner.num_timesteps:,}; lower "
-                "the learning_rate in agent.sb3.arguments."
-            )
+    broken = broken_weight(learner.policy)
+    if broken is not None:
+        raise CampaignError(
+            f"agent.sb3: weight {broken} is not finite at step {learner.num_timesteps:,}; lower "
+            "the learning_rate in agent.sb3.arguments."
+        )
 
 
 def _perceptron(learner: BaseAlgorithm) -> tuple[list[tuple[Tensor, Tensor]], str, bool]:

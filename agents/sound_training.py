@@ -2,16 +2,47 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import torch
+from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.callbacks import BaseCallback
 from torch import Tensor, nn
 
 from campaigns.errors import CampaignError
 
 CONTENTS = "contents"
 """Name of the encoded contents table among a policy's tensors."""
+
+
+class Watch(BaseCallback):
+    """Says how far a stock algorithm is.
+
+    Args:
+        progress: called with the steps taken so far.
+        check: called with the learner before every rollout; raises where it is not to go on.
+    """
+
+    def __init__(
+        self, progress: Callable[[int], None] | None, check: Callable[[BaseAlgorithm], None] | None = None
+    ) -> None:
+        super().__init__()
+        self.progress, self.check = progress, check
+
+    def _on_step(self) -> bool:
+        if self.progress is not None:
+            self.progress(self.num_timesteps)
+        return True
+
+    def _on_rollout_start(self) -> None:
+        if self.check is not None:
+            self.check(self.model)
+
+
+def broken_weight(policy: nn.Module) -> str | None:
+    """Name of the first parameter that is not finite; None where all are."""
+    return next((name for name, values in policy.named_parameters() if not bool(values.isfinite().all())), None)
 
 
 def check_finite(policy: nn.Module, rewards: Tensor, decisions: int, checkpoint: Path | None) -> None:
@@ -25,12 +56,13 @@ def check_finite(policy: nn.Module, rewards: Tensor, decisions: int, checkpoint:
     Raises:
         CampaignError: naming what is not finite, the step, and what is left to go on from.
     """
-    broken = [name for name, values in policy.named_parameters() if not bool(torch.isfinite(values).all())]
-    if bool(torch.isfinite(rewards).all()) and not broken:
-        return
-    what, cause = f"weights of {broken[0] if broken else None}", "lower agent.ppo.learning_rate"
-    if not bool(torch.isfinite(rewards).all()):
+    broken = broken_weight(policy)
+    if not bool(rewards.isfinite().all()):
         what, cause = "rewards of the market", "its propensity network gives values that are no numbers; fit it again"
+    elif broken is not None:
+        what, cause = f"weights of {broken}", "lower agent.ppo.learning_rate"
+    else:
+        return
     kept = f" {checkpoint} holds the last good state." if checkpoint is not None and checkpoint.exists() else ""
     raise CampaignError(f"agent ppo: {what} are not finite after {decisions:,} decisions; {cause}.{kept}")
 
