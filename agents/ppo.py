@@ -18,13 +18,13 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from sb3_contrib import MaskablePPO
 from stable_baselines3.common.logger import Logger
-from stable_baselines3.common.utils import explained_variance
 from torch import Tensor
 
 from agents.dual_ascent import DualAscent
 from agents.ppo_settings import PPOSettings
 from agents.ppo_update import BatchFigures, LossWeights, add_gradients
 from agents.rollout_buffer import TensorRolloutBuffer
+from agents.slot_graphs import SlotGraphs
 from agents.sound_training import check_finite, check_fits
 from agents.tower_policy import MASKED, TowerPolicy, moment_width, moments
 from agents.vec_env import MarketVecEnv
@@ -54,6 +54,7 @@ class DevicePPO(MaskablePPO):
         objective = env.episodes.objective
         limited = bool(limits_of(objective)) and not objective.sends_nothing
         self.limits = DualAscent(objective, env.episodes.device) if limited else None
+        self.recorded: SlotGraphs | None = None
         market = env.episodes.market
         spec = ActorSpec(
             market.pool.features.shape[1],
@@ -122,20 +123,15 @@ class DevicePPO(MaskablePPO):
         episodes, buffer = self.episodes, rollout_buffer
         callback.on_rollout_start()
         buffer.clear()
-        charges = torch.zeros_like(buffer.rewards) if self.limits is not None else None
+        if self.limits is not None:
+            self.charges = torch.zeros_like(buffer.rewards)
+        graphs = self._graphs()
         for slot in range(n_rollout_steps):
-            buffer.moments[slot] = self._moments()
-            buffer.values_[slot] = self.policy.critic(buffer.moments[slot]).squeeze(1)
-            self._decide(buffer, slot)
-            transition = episodes.advance(buffer.actions[slot])
-            buffer.rewards[slot] = transition.reward
-            if self.limits is not None and charges is not None:
-                charges[slot] = self.limits.charge(buffer.actions[slot], transition.outcome, episodes.market.catalogue)
-            buffer.done[slot] = transition.done
-            if len(transition.ended):
-                last = self.policy.predict_values(transition.final).squeeze(1)
-                terminated = transition.terminated[transition.ended]
-                buffer.following[slot, transition.ended] = torch.where(terminated, 0.0, last)
+            ended = episodes.ending()
+            if graphs is None:
+                self._take_slot(slot, ended)
+            else:
+                graphs.play(slot, ended)
             self.num_timesteps += episodes.rows
             callback.update_locals(locals())
             if not callback.on_step():
@@ -147,8 +143,8 @@ class DevicePPO(MaskablePPO):
             self.reward_scale = _reward_scale(buffer.rewards, self.gamma, episodes.horizon)
         self.logger.record("rollout/value_per_horizon", float(buffer.rewards.mean()) * episodes.horizon)
         self.logger.record("rollout/sends_per_slot", float((buffer.actions > 0).float().mean()))
-        if charges is not None:
-            self._price_limits(charges)
+        if self.limits is not None:
+            self._price_limits(self.charges)
         buffer.rewards *= self.reward_scale
         buffer.finish(self.gamma, self.gae_lambda)
         callback.on_rollout_end()
@@ -170,22 +166,57 @@ class DevicePPO(MaskablePPO):
         seen, remaining = self.episodes.seen, self.episodes.remaining
         return moments(seen.population.features, seen.state, remaining.unsqueeze(1), seen.candidate_range)
 
-    def _decide(self, buffer: TensorRolloutBuffer, slot: int) -> None:
-        """Decisions of all rows, with what the update needs to know of them. Where hold is forced, nobody is asked."""
-        seen, masks = self.episodes.seen, self.episodes.masks()
+    def _graphs(self) -> SlotGraphs | None:
+        """Slots as CUDA graphs, on a GPU; not where limits are priced, since prices move between rollouts."""
+        if self.device.type != "cuda" or self.limits is not None or not self.settings.graphs:
+            return None
+        if self.recorded is None:
+            self.recorded = SlotGraphs(self.episodes, self._take_slot)
+        return self.recorded
+
+    def _take_slot(self, slot: int | Tensor, ended: Tensor) -> None:
+        """Decides for all rows, moves them on by a slot, and fills that slot of the buffer; see `put` there."""
+        episodes, buffer = self.episodes, self.rollout_buffer
+        seen = self._moments()
+        buffer.put(slot, moments=seen, values_=self.policy.critic(seen).squeeze(1))
+        decide = self._decide_free if self.device.type == "cpu" else self._decide_all
+        actions = decide(slot)
+        transition = episodes.take_slot(actions, ended)
+        buffer.put(slot, actions=actions, rewards=transition.reward, done=transition.done)
+        if self.limits is not None:
+            assert isinstance(slot, int)
+            self.charges[slot] = self.limits.charge(actions, transition.outcome, episodes.market.catalogue)
+        if len(ended):
+            last = self.policy.predict_values(transition.final).squeeze(1)
+            last = torch.where(transition.terminated[ended], 0.0, last)
+            buffer.put(slot, following=torch.zeros_like(transition.reward).index_copy(0, ended, last))
+
+    def _decide_free(self, slot: int | Tensor) -> Tensor:
+        """Decisions of all rows, shape [N]. Where hold is forced, nobody is asked."""
+        assert isinstance(slot, int)
+        buffer, seen, masks = self.rollout_buffer, self.episodes.seen, self.episodes.masks()
         uniform = torch.rand(len(masks), generator=self.episodes.generator, device=self.device)
-        free = _free_rows(masks)
+        free = torch.nonzero(masks[:, 1:].any(dim=1)).squeeze(1)
         candidates = buffer.add_candidates(slot, free, seen.candidates)
         people, state = seen.population.features.index_select(0, free), seen.state.index_select(0, free)
-        allowed = masks.index_select(0, free)
         logits = self.policy.actor(people, state, self.policy.contents, candidates)
-        log_probs = logits.masked_fill_(~allowed, MASKED).log_softmax(dim=1)
-        actions = sample(log_probs.exp(), uniform.index_select(0, free))
-        buffer.masks[slot] = masks
-        buffer.actions[slot] = HOLD
-        buffer.log_probs[slot] = 0.0
-        buffer.actions[slot, free] = actions
-        buffer.log_probs[slot, free] = log_probs.gather(1, actions.unsqueeze(1)).squeeze(1)
+        log_probs = logits.masked_fill_(~masks.index_select(0, free), MASKED).log_softmax(dim=1)
+        chosen = sample(log_probs.exp(), uniform.index_select(0, free))
+        actions = torch.full_like(buffer.actions[slot], HOLD).index_copy_(0, free, chosen)
+        taken = log_probs.gather(1, chosen.unsqueeze(1)).squeeze(1)
+        buffer.put(slot, masks=masks, log_probs=torch.zeros_like(uniform).index_copy_(0, free, taken))
+        return actions
+
+    def _decide_all(self, slot: int | Tensor) -> Tensor:
+        """As `_decide_free`, on a GPU: all are asked, since it would have to wait for how many are free."""
+        buffer, seen, masks = self.rollout_buffer, self.episodes.seen, self.episodes.masks()
+        uniform = torch.rand(len(masks), generator=self.episodes.generator, device=self.device)
+        buffer.put_all_candidates(slot, masks[:, 1:].any(dim=1), seen.candidates)
+        logits = self.policy.actor(seen.population.features, seen.state, self.policy.contents, seen.candidates)
+        log_probs = logits.masked_fill_(~masks, MASKED).log_softmax(dim=1)
+        actions = sample(log_probs.exp(), uniform)
+        buffer.put(slot, masks=masks, log_probs=log_probs.gather(1, actions.unsqueeze(1)).squeeze(1))
+        return actions
 
     def train(self) -> None:
         """One pass of SB3's `train` over the rollout, with the gradients of `ppo_update`."""
@@ -213,23 +244,16 @@ class DevicePPO(MaskablePPO):
             batches = epochs[-1] if name == "kl" else itertools.chain(*epochs)
             return float(torch.stack([getattr(batch, name) for batch in batches]).mean())
 
-        buffer, record = self.rollout_buffer, self.logger.record
+        record = self.logger.record
         record("train/entropy_loss", -mean("entropy"))
         record("train/policy_gradient_loss", mean("policy_loss"))
         record("train/value_loss", mean("value_loss"))
         record("train/approx_kl", mean("kl"))
         record("train/clip_fraction", mean("clipped"))
         record("train/loss", float(epochs[-1][-1].loss(weights)))
-        record("train/explained_variance", explained_variance(buffer.values.flatten(), buffer.returns.flatten()))
+        record("train/explained_variance", float(self.rollout_buffer.explained_variance()))
         record("train/n_updates", self._n_updates, exclude="tensorboard")
         record("train/clip_range", weights.clip_range)
-
-
-def _free_rows(masks: Tensor) -> Tensor:
-    """Rows that may do something else than hold. Shape [P], int64; all rows on a GPU, which would have to wait."""
-    if masks.device.type != "cpu":
-        return torch.arange(len(masks), device=masks.device)
-    return torch.nonzero(masks[:, 1:].any(dim=1)).squeeze(1)
 
 
 class _NoBuffer:

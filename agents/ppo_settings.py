@@ -26,6 +26,7 @@ class PPOSettings:
         width: hidden width of actor and critic.
         expected_reward: reward conditional expectations instead of draws.
         checkpoint_updates: updates between two checkpoints.
+        graphs: on a GPU, record a slot once as a CUDA graph and replay it.
     """
 
     steps: int = 3_000_000
@@ -42,6 +43,7 @@ class PPOSettings:
     width: int = 64
     expected_reward: bool = True
     checkpoint_updates: int = 10
+    graphs: bool = True
 
     def __post_init__(self) -> None:
         counts = (

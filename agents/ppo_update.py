@@ -18,7 +18,7 @@ from agents.tower_policy import MASKED, TowerPolicy
 from policies.actor import Actor
 
 CHUNK = 2048
-"""Decisions whose activations are held at once."""
+"""Decisions whose activations are held at once; on a GPU, whose memory is wide, those of a whole minibatch."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,8 @@ def add_gradients(policy: TowerPolicy, buffer: TensorRolloutBuffer, rows: Tensor
     advantages = (advantages - advantages.mean()) / (advantages.std() + 1e-8)
     nothing = advantages.new_zeros(())
     figures = BatchFigures(nothing, nothing, nothing, nothing, nothing)
-    for part, advantage in zip(rows.split(CHUNK), advantages.split(CHUNK), strict=True):
+    held = CHUNK if rows.device.type == "cpu" else len(rows)
+    for part, advantage in zip(rows.split(held), advantages.split(held), strict=True):
         moments = buffer.moments.flatten(0, 1).index_select(0, part)
         returns = buffer.returns_.flatten().index_select(0, part)
         error = _critic_gradients(policy.critic, moments, returns, weights.value / len(rows))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -55,6 +54,37 @@ class TensorRolloutBuffer:
         self.choices = 0
         self.place.fill_(-1)
 
+    def put(self, slot: int | Tensor, **values: Tensor) -> None:
+        """Fills a slot of the tables that are named.
+
+        Args:
+            slot: 0..T-1; as a tensor of shape [1], int64, where a CUDA graph is to find it at every replay.
+            values: by table. Shape [N, ...].
+        """
+        for name, value in values.items():
+            table = getattr(self, name)
+            if isinstance(slot, int):
+                table[slot] = value
+            else:
+                table.index_copy_(0, slot, value.to(table.dtype).unsqueeze(0))
+
+    def put_all_candidates(self, slot: int | Tensor, chooses: Tensor, candidates: Tensor) -> None:
+        """Keeps the candidates of all rows of a slot: on a GPU, which would have to wait for those that choose.
+
+        Args:
+            slot: as for `put`.
+            chooses: rows that had a choice. Shape [N], bool.
+            candidates: Shape [N, K, Fc].
+        """
+        slots, rows = self.place.shape
+        table = self.candidates.view(slots, rows, *candidates.shape[1:])
+        place = torch.where(chooses, torch.arange(rows, device=chooses.device) + slot * rows, -1)
+        self.put(slot, place=place)
+        if isinstance(slot, int):
+            table[slot] = candidates
+        else:
+            table.index_copy_(0, slot, candidates.unsqueeze(0))
+
     def add_candidates(self, slot: int, rows: Tensor, candidates: Tensor) -> Tensor:
         """Keeps the candidates of the slot's rows that had a choice, and returns them, shape [P, K, Fc].
 
@@ -69,17 +99,10 @@ class TensorRolloutBuffer:
         self.choices = last
         return kept
 
-    @property
-    def values(self) -> np.ndarray:
-        """Predicted values, for SB3's explained variance. Shape [T, N]."""
-        values: np.ndarray = self.values_.cpu().numpy()
-        return values
-
-    @property
-    def returns(self) -> np.ndarray:
-        """Targets of the value function, for SB3's explained variance. Shape [T, N]."""
-        returns: np.ndarray = self.returns_.cpu().numpy()
-        return returns
+    def explained_variance(self) -> Tensor:
+        """Share of the returns' variance that the predicted values explain; NaN where returns do not vary. Shape []."""
+        spread = self.returns_.var()
+        return torch.where(spread > 0, 1 - (self.returns_ - self.values_).var() / spread, torch.nan)
 
     def finish(self, gamma: float, gae_lambda: float) -> None:
         """Generalised advantages (Schulman et al. 2016, eq. 16) from rewards, values and `following`.

@@ -85,6 +85,7 @@ class Episodes:
         self.decisions = 1 + len(market.catalogue)
         self.staggered = staggered
         self.generator = torch.Generator(device=self.device)
+        self._seen: Observation | None = None
         self.reset(seed)
 
     @property
@@ -98,11 +99,18 @@ class Episodes:
         self.state = self._newcomers(self.rows)
         self.age = torch.zeros(self.rows, dtype=torch.int64, device=self.device)
         self.limit = torch.full_like(self.age, self.horizon)
-        if self.staggered:
-            self.limit = torch.randint(1, self.horizon + 1, (self.rows,), generator=self.generator, device=self.device)
+        if self.staggered:  # in equal numbers, so that every slot sees as many customers come and go
+            self.limit = 1 + torch.arange(self.rows, device=self.device) * self.horizon // self.rows
         self._schedule()
-        self.seen = self.market.observe(self.state)
+        self._seen = None
         return self.vector(self.seen, self.remaining)
+
+    @property
+    def seen(self) -> Observation:
+        """What a policy may see before it decides for the running episodes."""
+        if self._seen is None:
+            self._seen = self.market.observe(self.state)
+        return self._seen
 
     def step(self, decision: Tensor) -> tuple[Tensor, Transition]:
         """One slot for every row; see `advance`. Returns the next observation vectors, shape [N, F], as well."""
@@ -116,6 +124,17 @@ class Episodes:
             decision: HOLD or 1 + content index. Shape [N], int64. What `masks` forbids is answered as a hold, so
                 that also learners that know no masks send nothing that a guardrail rules out.
         """
+        ended = self.ending()
+        return self.take_slot(decision, ended)
+
+    def ending(self) -> Tensor:
+        """Counts one slot, and returns the rows whose episodes end in it. Shape [E], int64."""
+        ended = self.ends[self.slots_done % self.horizon]
+        self.slots_done += 1
+        return ended
+
+    def take_slot(self, decision: Tensor, ended: Tensor) -> Transition:
+        """As `advance`, where `ending` said which rows end: tensors alone, as a CUDA graph can record them."""
         allowed = self.masks().gather(1, decision.unsqueeze(1)).squeeze(1)
         decision = torch.where(allowed, decision, HOLD)
         noise = torch.rand(self.rows, self.market.noise_columns, generator=self.generator, device=self.device)
@@ -125,14 +144,13 @@ class Episodes:
         done = self.age >= self.limit
         # An episode shortened by staggering is cut: the customer's horizon went on.
         terminated = done & (self.limit == self.horizon) if self.terminates else torch.zeros_like(done)
-        ended, final = self.ends[self.slots_done % self.horizon], reward.new_empty(0, self.width)
-        self.slots_done += 1
+        final = reward.new_empty(0, self.width)
         if len(ended):
             final = self.vector(self.market.observe(self.state.take(ended)), self.remaining[ended])
             self.state.overwrite(ended, self._newcomers(len(ended)))
             self.age = torch.where(done, 0, self.age)
             self.limit = torch.where(done, self.horizon, self.limit)
-        self.seen = self.market.observe(self.state)
+        self._seen = None
         return Transition(reward, done, terminated, ended, final, outcome)
 
     def masks(self) -> Tensor:
@@ -150,24 +168,26 @@ class Episodes:
         """Share of the horizon that is left, also where staggering will cut an episode. Shape [N], float32."""
         return (self.horizon - self.age).float() / self.horizon
 
+    def running(self) -> dict[str, Any]:
+        """The tensors that the episodes run on, not copied."""
+        return {"state": self.state.tensors(), "age": self.age, "limit": self.limit}
+
+    def resume(self, running: dict[str, Any]) -> None:
+        """Lets the episodes run on other tensors, in the midst of the same slots; see `running`."""
+        self.state = self.market.restore(running["state"])
+        self.age, self.limit = running["age"], running["limit"]
+        self._seen = None
+
     def state_dict(self) -> dict[str, Any]:
         """Everything that the rest of the episodes depends on, as tensors."""
-        stored = {
-            "state": self.state.tensors(),
-            "age": self.age,
-            "limit": self.limit,
-            "generator": self.generator.get_state(),
-        }
-        return _copied(stored)
+        return _copied(self.running() | {"generator": self.generator.get_state()})
 
     def load_state_dict(self, stored: dict[str, Any]) -> None:
         """The inverse of `state_dict`, for episodes in the same market."""
         stored = _copied(stored)
-        self.state = self.market.restore(stored["state"])
-        self.age, self.limit = stored["age"], stored["limit"]
+        self.resume(stored)
         self._schedule()
         self.generator.set_state(stored["generator"].cpu())
-        self.seen = self.market.observe(self.state)
 
     def _schedule(self) -> None:
         """Notes for each slot of a horizon, from now on, which rows end in it; see `Transition.ended`."""

@@ -241,7 +241,7 @@ class PropensityNetwork(nn.Module):
         Returns:
             Columns as in HEADS. Shape [N, H], or [N, k, H].
         """
-        if len(sent) > BLOCK and not torch.is_grad_enabled():
+        if len(sent) > BLOCK and sent.device.type == "cpu" and not torch.is_grad_enabled():
             inputs = (projected, state, contents, candidate, sent, *(() if member is None else (member,)))
             blocks = zip(*(part.split(BLOCK) for part in inputs), strict=True)
             return torch.cat([self(*block, *((None,) if member is None else ())) for block in blocks])

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, fields, is_dataclass
 from functools import cache
+from typing import Any
 
 import pandas as pd
+import torch
 
 from campaigns.audience import Catalogue, Population, make_catalogue, make_population
 from campaigns.encoding import FeatureEncoder, fit_encoder
@@ -14,6 +17,7 @@ from campaigns.guardrails import Guardrails
 from campaigns.logs import CampaignLog, LogSettings, make_log
 from campaigns.objective import Objective
 from campaigns.replay import decision_rows
+from envs.episodes import Episodes
 from envs.market import Market, make_market
 from envs.reference.simulate import simulate
 from envs.reference.variants import VARIANTS
@@ -70,3 +74,30 @@ def small_market(guardrails: Guardrails = Guardrails(holdout=0.0)) -> Market:  #
     w = small_world()
     slots = w.objective.horizon_days * w.log.clock.slots_per_day
     return make_market(small_model(), w.population, w.catalogue, w.log.clock, guardrails, w.grid.first_slot, slots)
+
+
+def tensors_of(thing: object) -> Iterator[torch.Tensor]:
+    """Every tensor in a tree of dicts, dataclasses and modules."""
+    if isinstance(thing, torch.Tensor):
+        yield thing
+    elif isinstance(thing, torch.nn.Module):
+        yield from thing.state_dict().values()
+    elif isinstance(thing, dict):
+        for part in thing.values():
+            yield from tensors_of(part)
+    elif is_dataclass(thing):
+        for field in fields(thing):
+            yield from tensors_of(getattr(thing, field.name))
+
+
+def numberless(episodes: Episodes) -> None:
+    """Puts episodes on the meta device, whose tensors hold no numbers: a look at one, or one left behind, raises."""
+    episodes.device, episodes.market = torch.device("meta"), episodes.market.to("meta")
+    episodes.resume(_on_meta(episodes.running()))
+    # There is no generator for this device, so newcomers cannot be drawn.
+    episodes.generator = None  # type: ignore[assignment]
+    episodes._newcomers = lambda count: episodes.state.take(torch.arange(count, device="meta"))  # type: ignore[method-assign]
+
+
+def _on_meta(tree: dict[str, Any]) -> dict[str, Any]:
+    return {name: _on_meta(part) if isinstance(part, dict) else part.to("meta") for name, part in tree.items()}

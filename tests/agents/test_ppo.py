@@ -26,7 +26,7 @@ from policies.actor import ActorChooser
 from policies.chooser import Chooser
 from policies.rules import CapDaypartContent, Never
 from tests.envs.hand_made import GOOD, hand_made_market, its_objective
-from tests.worlds import Serves, small_market, small_world
+from tests.worlds import Serves, numberless, small_market, small_world, tensors_of
 
 QUICK = PPOSettings(rows=128, rollout_slots=12, batch_size=256, epochs=6, learning_rate=3e-3, width=32, gamma=0.9)
 TINY = PPOSettings(steps=64 * 8 * 6, rows=64, rollout_slots=8, batch_size=128, epochs=2, width=16, checkpoint_updates=3)
@@ -213,6 +213,57 @@ def test_a_refit_goes_on_from_where_the_agent_stood(tmp_path: Path) -> None:
     anew = train_ppo(small_market(), objective, still, seed=1)
     torch.testing.assert_close(weights(again), weights(first), rtol=0, atol=1e-6)
     assert float((weights(anew) - weights(first)).abs().max()) > 0.05
+
+
+def test_a_slot_of_a_rollout_looks_at_no_number_as_a_cuda_graph_must_not() -> None:
+    learner = DevicePPO(MarketVecEnv(Episodes(small_market(), Objective(horizon_days=2), 24, seed=1)), TINY, seed=1)
+    numberless(learner.episodes)
+    learner.policy.to("meta")
+    learner.device = torch.device("meta")
+    for name, table in vars(learner.rollout_buffer).items():
+        if isinstance(table, torch.Tensor):
+            setattr(learner.rollout_buffer, name, table.to("meta"))
+    slot = torch.zeros(1, dtype=torch.int64, device="meta")
+    with torch.no_grad():
+        for ended in ([], [3, 5]):
+            learner._take_slot(slot, torch.tensor(ended, dtype=torch.int64, device="meta"))
+    assert {tensor.device.type for tensor in tensors_of(learner.episodes.running())} == {"meta"}
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_a_recorded_slot_gives_what_the_slot_itself_gives_and_draws_anew_each_time() -> None:
+    rollouts = []
+    for graphs in (True, False):
+        market = small_market().to("cuda")
+        episodes = Episodes(market, Objective(horizon_days=2), 96, seed=1, device="cuda")
+        settings = replace(TINY, graphs=graphs, rollout_slots=16)
+        learner = DevicePPO(MarketVecEnv(episodes), settings, seed=1)
+        learner.set_logger(Logger(None, []))
+        _, callback = learner._setup_learn(100_000, None)
+        for _ in range(2):
+            learner.collect_rollouts(learner.env, callback, learner.rollout_buffer, learner.n_steps)
+            buffer = learner.rollout_buffer
+            tables = {name: getattr(buffer, name).clone() for name in ("actions", "rewards", "moments", "following")}
+            rollouts.append({name: table.cpu() for name, table in tables.items()})
+    for recorded, plain in zip(rollouts[:2], rollouts[2:], strict=True):
+        assert torch.equal(recorded["actions"], plain["actions"])
+        for name in ("rewards", "moments", "following"):
+            torch.testing.assert_close(recorded[name], plain[name], rtol=1e-4, atol=1e-4)
+    assert not torch.equal(rollouts[0]["actions"], rollouts[1]["actions"])
+    assert len({tuple(slot.tolist()) for slot in rollouts[1]["actions"]}) > 4
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_training_on_a_graphics_card_learns_what_it_learns_on_the_processor() -> None:
+    market, objective = hand_made_market(), its_objective()
+    earned = []
+    for device in ("cpu", "cuda"):
+        settings = replace(QUICK, steps=128 * 12 * 40)
+        chooser = train_ppo(market.to(device), objective, settings, seed=2, device=device)
+        earned.append(rollout(market, Serves(chooser), objective, 300, seed=7).value.mean())
+    assert earned[1] == pytest.approx(earned[0], rel=0.1)
 
 
 @pytest.mark.gpu

@@ -31,7 +31,7 @@ def rolled_out() -> tuple[DevicePPO, torch.Tensor]:
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
         for parameter in learner.policy.parameters():
-            parameter.add_(0.2 * torch.randn(parameter.shape, generator=generator))
+            parameter.add_(0.3 * torch.randn(parameter.shape, generator=generator))
     return learner, torch.cat(vectors)
 
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import fields, is_dataclass, replace
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -18,7 +17,7 @@ from envs.episodes import Episodes
 from envs.market import Market, MarketState
 from tests.envs.hand_made import EVENING, Law, hand_made_market
 from tests.envs.scalar_market import Fitted, Past, Place, candidate_features, live, state_features
-from tests.worlds import small_market, small_world
+from tests.worlds import numberless, small_market, small_world, tensors_of
 
 
 def walk(market: Market, customers: int, slots: int, seed: int = 0) -> list[tuple[MarketState, torch.Tensor, object]]:
@@ -197,17 +196,6 @@ def test_doubt_makes_opt_outs_likelier_and_keeps_probabilities_in_range() -> Non
         assert bool((getattr(wary, name) <= getattr(calm, name)).all())
 
 
-def tensors_of(thing: object) -> Iterator[torch.Tensor]:
-    """Every tensor in a tree of dataclasses and modules."""
-    if isinstance(thing, torch.Tensor):
-        yield thing
-    elif isinstance(thing, torch.nn.Module):
-        yield from thing.state_dict().values()
-    elif is_dataclass(thing):
-        for part in fields(thing):
-            yield from tensors_of(getattr(thing, part.name))
-
-
 @pytest.mark.filterwarnings("ignore:.*meta parameter")
 def test_a_market_moves_to_another_device_whole() -> None:
     market = small_market()
@@ -220,15 +208,7 @@ def test_a_market_moves_to_another_device_whole() -> None:
 def test_a_slot_of_all_episodes_looks_at_no_number_and_stays_on_its_device() -> None:
     """Tensors of the meta device hold no numbers: a branch on one, or a tensor left on the CPU, would raise."""
     episodes = Episodes(small_market(), Objective(horizon_days=2), 20, seed=0, staggered=False)
-    state = episodes.state
-    episodes.device, episodes.market = torch.device("meta"), small_market().to("meta")
-    episodes.generator = None  # type: ignore[assignment] # there is none for this device
-    episodes.age, episodes.limit = episodes.age.to("meta"), episodes.limit.to("meta")
-    episodes.state = MarketState(
-        state.history.to("meta"), state.slot.to("meta"), state.member.to("meta"), state.population.to("meta"),
-        state.projected.to("meta"),
-    )  # fmt: skip
-    episodes.seen = episodes.market.observe(episodes.state)
+    numberless(episodes)
     for _ in range(3):
         vectors, transition = episodes.step(torch.zeros(20, dtype=torch.int64, device="meta"))
         seen = episodes.seen
