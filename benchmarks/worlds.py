@@ -103,22 +103,33 @@ def gaps_of(gains: Mapping[str, np.ndarray], seed: int) -> dict[str, tuple[Inter
 
     Worlds have customers of their own, who are drawn anew world by world (bootstrap, percentile intervals).
     """
-    means = {}
-    for number, (world, gain) in enumerate(gains.items()):
-        weights = np.concatenate(list(customer_weights(len(gain), DRAWS, seed + number)))
-        means[world] = np.append(weights @ gain / weights.sum(axis=1), gain.mean())
+    means = {world: replicates(gain, seed + number) for number, (world, gain) in enumerate(gains.items())}
     sure = quantile(means[TRAINING][:-1], 0.025) > 0
     found = {}
     for kind in gains:
         if kind not in (TRAINING, TRUTH):
-            share = _interval(1 - means[kind] / means[TRAINING]) if sure else None
-            found[kind] = (share, _interval(means[kind] - means[TRUTH]))
+            share = interval_of(1 - means[kind] / means[TRAINING]) if sure else None
+            found[kind] = (share, interval_of(means[kind] - means[TRUTH]))
     return found
 
 
-def _interval(replicates: np.ndarray) -> Interval:
-    """Of draws that end with the estimate itself."""
-    return Interval(float(replicates[-1]), quantile(replicates[:-1], 0.025), quantile(replicates[:-1], 0.975))
+def replicates(values: np.ndarray, seed: int) -> np.ndarray:
+    """Means over customers who are drawn anew, the same for every row; the mean itself stands last.
+
+    Args:
+        values: customer by customer. Shape [..., N].
+        seed: of the draws.
+    Returns:
+        Shape [..., DRAWS + 1].
+    """
+    weights = np.concatenate(list(customer_weights(values.shape[-1], DRAWS, seed)))
+    drawn = values @ weights.T / weights.sum(axis=1)
+    return np.concatenate([drawn, values.mean(axis=-1, keepdims=True)], axis=-1)
+
+
+def interval_of(replicated: np.ndarray) -> Interval:
+    """Of draws that end with the estimate itself. Shape [DRAWS + 1]."""
+    return Interval(float(replicated[-1]), quantile(replicated[:-1], 0.025), quantile(replicated[:-1], 0.975))
 
 
 def table_of(found: Mapping[str, tuple[dict[str, np.ndarray], float | None]], seed: int) -> str:
