@@ -12,9 +12,8 @@ import pandas as pd
 from campaigns.campaign_spec import ALL, NONE, CampaignSpec
 from campaigns.content_generator import generate
 from campaigns.content_templates import expand
-from campaigns.customer_expression import nearest
 from campaigns.encoding import FeatureEncoder
-from campaigns.errors import CampaignError
+from campaigns.errors import CampaignError, nearest
 
 
 @dataclass(frozen=True)

@@ -18,8 +18,7 @@ import yaml
 
 from campaigns.clock import DAYPARTS
 from campaigns.content_templates import ContentTemplate
-from campaigns.customer_expression import nearest
-from campaigns.errors import CampaignError
+from campaigns.errors import CampaignError, nearest
 from campaigns.guardrails import Guardrails
 from campaigns.history import RECENT
 from campaigns.ranges import check_range

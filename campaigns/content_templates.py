@@ -17,8 +17,7 @@ from jinja2 import StrictUndefined, TemplateSyntaxError, UndefinedError
 from jinja2.exceptions import SecurityError, TemplateError
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-from campaigns.customer_expression import nearest
-from campaigns.errors import CampaignError
+from campaigns.errors import CampaignError, nearest
 
 MOST_CONTENTS = 500
 """Contents that a grid may give: more cannot be told apart by any log, and the policy is asked about each."""

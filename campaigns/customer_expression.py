@@ -8,7 +8,6 @@ comparison. A column whose name is no plain word stands in backticks.
 from __future__ import annotations
 
 import ast
-import difflib
 import operator
 import re
 from collections.abc import Callable, Sequence
@@ -18,7 +17,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from campaigns.errors import CampaignError
+from campaigns.errors import CampaignError, nearest
 from campaigns.flags import read_flags
 
 LONGEST = 2000
@@ -196,12 +195,6 @@ class _Reader:
     def refusal(self, told: str) -> CampaignError:
         shown = self.expression if len(self.expression) <= 120 else self.expression[:117] + "..."
         return CampaignError(f"{self.setting}: {shown!r}: {told}.")
-
-
-def nearest(name: str, names: Sequence[str]) -> str:
-    """The question whether the nearest of `names` was meant, or a full stop's worth of nothing."""
-    near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
-    return f"; did you mean {near[0]!r}?" if near and near[0] != name else "."
 
 
 def _comparable(column: pd.Series) -> pd.Series:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from campaigns.audience import Catalogue, Population
 from campaigns.clock import SlotClock
-from campaigns.errors import CampaignError
+from campaigns.errors import CampaignError, nearest
 from campaigns.history import RECENT, REPEATS, SEND, History, ages, count_within, repeats_within
 from campaigns.ranges import check_range
 
@@ -125,8 +125,8 @@ def check_channels(guardrails: Guardrails, channels: Iterable[str]) -> None:
     for channel in guardrails.channel_max_per_week:
         if channel not in there:
             raise CampaignError(
-                f"guardrails.channel_max_per_week.{channel}: no content comes in this channel; "
-                f"the channels are {', '.join(there)}."
+                f"guardrails.channel_max_per_week.{channel}: no content comes in this channel{nearest(channel, there)} "
+                f"The channels are {', '.join(there)}."
             )
 
 

@@ -42,6 +42,7 @@ class DataConfig:
     source: str = MISSING
     path: str = ""
     variant: str = "ecommerce"
+    channels: list[str] = field(default_factory=lambda: ["push"])
     customers: int = 8000
     days: int = 28
     holds: str = "logged"

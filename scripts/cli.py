@@ -64,6 +64,7 @@ def launch(task: Callable[[Any, Path], None], goes_on: bool = False) -> None:
     try:
         if goes_on:
             sys.argv[1:] = _continued(_saved_policy(sys.argv[1:]))
+        sys.argv[1:] = _entries_added(sys.argv[1:])
         earlier |= _settings_there(sys.argv[1:])
         hydra.main(version_base="1.3", config_path=str(folder), config_name="config")(under_hydra)()
     except CampaignError as error:
@@ -190,6 +191,17 @@ def _saved_policy(arguments: list[str]) -> list[str]:
     return [read(argument) for argument in arguments]
 
 
+def _entries_added(arguments: list[str]) -> list[str]:
+    """The arguments with `++` before settings whose entries have free names: Hydra takes a new name for a mistake."""
+    free = tuple(free_entries())
+
+    def read(argument: str) -> str:
+        key = argument.partition("=")[0]
+        return f"++{argument}" if any(key == name or key.startswith(f"{name}.") for name in free) else argument
+
+    return [read(argument) for argument in arguments]
+
+
 def _leave(message: str, code: int) -> None:
     sys.stdout.flush()
     print(message, file=sys.stderr)
@@ -208,8 +220,10 @@ def _with_nearest(error: Exception) -> str:
     text = re.sub(r"\s*Config search path:.*$|\s*See https://hydra\S+.*$", "", text)
     text = re.sub(r"(\w)\s+Available options", r"\1. Available options", text).replace("' Available", "'. Available")
     text = text.replace(" schema", "") if "Available options" in text else text
-    text = re.sub(r"\s*To append to your config use \+[^:]*(?=: )", "", text)  # nothing would read it
+    text = re.sub(r"\s*To append to your config use \+.*?(?=: Key )", "", text)  # nothing would read it
     text = text.replace("'.: ", "': ")
+    if "to Dict[str, int]" in text:
+        text = text.rstrip(".") + "; write entries, such as {sms:1,email:2}"
     if "is not a ListConfig" in text:
         text = text.rstrip(".") + "; write a list, such as panel=[ppo,linucb]."
     wanted = re.findall(r"[Kk]ey '([^']+)'|override '([^']+)'|find '([^']+)'", text)
@@ -227,6 +241,23 @@ def _nearest(name: str) -> str:
         short = difflib.get_close_matches(name.split(".")[-1], [k.split(".")[-1] for k in known], n=1, cutoff=0.6)
         near = [k for k in known if short and k.split(".")[-1] == short[0]][:1]
     return f" Did you mean {near[0]!r}?" if near and near[0] != name else ""
+
+
+def free_entries() -> list[str]:
+    """Keys of the groups that hold a number, or a text, by a name that is free to choose, such as caps by channel."""
+    from dataclasses import fields
+    from typing import get_args, get_origin, get_type_hints
+
+    from conf.schema import GROUPS
+
+    found = []
+    for group, schema in GROUPS.items():
+        hints = get_type_hints(schema)
+        kinds = {f.name: hints[f.name] for f in fields(schema)}
+        found += [
+            f"{group}.{n}" for n, k in kinds.items() if get_origin(k) is dict and get_args(k)[1] in (int, float, str)
+        ]
+    return found
 
 
 def known_keys() -> list[str]:

@@ -43,13 +43,14 @@ def simulate_log(config: Any, run_folder: Path) -> None:
                 config.data.days if "data.days" in given else None, config.seed, run_folder, progress.update,
             )  # fmt: skip
         else:
+            from envs.reference.channels import with_channels
             from envs.reference.simulate import simulate
             from envs.reference.variants import find_variant
 
             data = config.data
             tables = simulate(
-                find_variant(data.variant), data.customers, data.days, config.seed, data.slot_hours,
-                timezone=data.timezone, progress=progress.update,
+                with_channels(find_variant(data.variant), data.channels), data.customers, data.days, config.seed,
+                data.slot_hours, timezone=data.timezone, progress=progress.update,
             )  # fmt: skip
     folder = write_log(tables, target)
     print(f"{folder}: {len(tables['users']):,} customers, {len(tables['decisions']):,} decisions")

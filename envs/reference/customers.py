@@ -12,6 +12,7 @@ from torch import Tensor
 
 from campaigns.errors import CampaignError
 from campaigns.rowwise import overwrite_rows
+from envs.reference.channels import CHANNELS
 from envs.reference.variants import Variant
 
 ZONES = ("Europe/Athens", "Europe/London", "America/New_York")
@@ -38,7 +39,7 @@ class Customers:
         basket: mean basket of an undiscounted purchase, in currency. Shape [N].
         opt_out: probability that a send to a rested customer of middling interest ends consent. Shape [N].
         zone: index into ZONES. Shape [N], int64.
-        consent: whether pushes are allowed. Shape [N], bool.
+        consents: whether each of the variant's channels is allowed. Shape [N, M], bool.
         users: the company's table of all customers of the world; see `make_customers`.
     """
 
@@ -53,11 +54,16 @@ class Customers:
     basket: Tensor
     opt_out: Tensor
     zone: Tensor
-    consent: Tensor
+    consents: Tensor
     users: pd.DataFrame
 
     def __len__(self) -> int:
         return int(self.zone.shape[0])
+
+    @property
+    def consent(self) -> Tensor:
+        """Whether any channel is allowed. Shape [N], bool."""
+        return self.consents.any(dim=1)
 
     def to(self, device: torch.device | str) -> Customers:
         """The same customers with their tensors on `device`."""
@@ -86,7 +92,8 @@ def make_customers(variant: Variant, n: int, seed: int) -> Customers:
         seed: the same variant, number and seed give the same customers.
     Returns:
         The customers; `users` has the columns user_id, age, gender, income, education_years, region, loyalty_tier,
-        favourite_category, past_purchases (of half a year), average_basket, timezone and consent_push.
+        favourite_category, past_purchases (of half a year), average_basket, timezone and a
+        `consent_CHANNEL` for each of the variant's channels, on which nothing else of the people hangs.
     Raises:
         CampaignError: where n is less than 1.
     """
@@ -115,7 +122,7 @@ def make_customers(variant: Variant, n: int, seed: int) -> Customers:
     told = np.where(g.random(n) < 0.8, best, g.integers(len(variant.categories), size=n))
     tier = np.digitize(loyalty * np.exp(g.normal(0, 0.25, n)), [0.6, 1.3])
     zone = g.choice(len(ZONES), n, p=ZONE_SHARES)
-    consent = g.random(n) < 0.97
+    consents = _consents(variant, g.random(n), seed)
     width = len(str(max(n - 1, 1)))
     users = pd.DataFrame(
         {
@@ -130,7 +137,7 @@ def make_customers(variant: Variant, n: int, seed: int) -> Customers:
             "past_purchases": g.poisson(organic * 26),
             "average_basket": np.round(basket * np.exp(g.normal(0, 0.2, n)), 2),
             "timezone": np.array(ZONES)[zone],
-            "consent_push": consent,
+            **{f"consent_{channel}": consents[:, m] for m, channel in enumerate(variant.channels)},
         }
     )
 
@@ -149,9 +156,25 @@ def make_customers(variant: Variant, n: int, seed: int) -> Customers:
         basket=column(basket),
         opt_out=column(opt_out),
         zone=torch.tensor(zone, dtype=torch.int64),
-        consent=torch.tensor(consent),
+        consents=torch.tensor(consents),
         users=users,
     )
+
+
+def _consents(variant: Variant, push: np.ndarray, seed: int) -> np.ndarray:
+    """Consent by channel, each given apart from the others. Shape [N, M], bool.
+
+    Args:
+        variant: whose channels count.
+        push: the uniforms that decide on pushes, those of other channels being drawn apart. Shape [N].
+        seed: of the people.
+    """
+    columns = []
+    for channel in variant.channels:
+        apart = np.random.default_rng([seed, zlib.crc32(variant.name.encode()), zlib.crc32(channel.encode())])
+        uniform = push if channel == "push" else apart.random(len(push))
+        columns.append(uniform < CHANNELS[channel].consent)
+    return np.stack(columns, axis=1)
 
 
 def _interest(

@@ -10,6 +10,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from envs.reference.channels import CHANNELS
 from envs.reference.variants import Variant
 
 QUIET_FROM, QUIET_UNTIL = 21, 8
@@ -28,6 +29,8 @@ RECENT_WEIGHT = 0.35
 @dataclass(frozen=True)
 class LoggingPolicy:
     """Sends more to loyal customers, in the evening, and after a quiet spell; leans to favourites and discounts.
+
+    It chooses a content whatever the channel; where the customer does not allow that, nothing is sent.
 
     Attributes:
         odds: log-odds of a send in an open slot, recent sends and hour aside. Shape [N].
@@ -52,15 +55,17 @@ class LoggingPolicy:
         Args:
             minute: the customers' own minute of the day. Shape [N], int64.
             recent: decayed count of recent sends, see `remember`. Shape [N].
-            reachable: consent given and not opted out. Shape [N], bool.
+            reachable: consent given to the content's channel, and not opted out of it. Shape [N, K], bool.
         Returns:
             Shapes [N, 1 + K] and [N], bool. Who is not eligible is held with probability 1.
         """
         hour = minute.to(torch.float32) / 60.0
-        eligible = reachable & (hour >= QUIET_UNTIL) & (hour < QUIET_FROM)
+        eligible = reachable.any(dim=1) & (hour >= QUIET_UNTIL) & (hour < QUIET_FROM)
         by_hour = torch.where(hour >= 18, 0.35, torch.where(hour < 12, 0.0, -0.15))
         send = torch.sigmoid(self.odds + by_hour - RECENT_WEIGHT * recent) * eligible
-        return torch.cat([(1.0 - send).unsqueeze(1), send.unsqueeze(1) * self.share], dim=1), eligible
+        barred = (self.share * ~reachable).sum(dim=1)
+        hold = 1.0 - send * (1.0 - barred)
+        return torch.cat([hold.unsqueeze(1), send.unsqueeze(1) * self.share * reachable], dim=1), eligible
 
 
 def make_logging_policy(
@@ -76,7 +81,8 @@ def make_logging_policy(
     favourite = users["favourite_category"].to_numpy()
     own = np.stack([favourite == c.category for c in variant.contents], axis=1).astype(np.float32)
     discount = np.array([c.discount for c in variant.contents], dtype=np.float32)
-    liking = torch.from_numpy(0.6 * own + 1.5 * discount)
+    road = np.array([CHANNELS[c.channel].liking for c in variant.contents], dtype=np.float32)
+    liking = torch.from_numpy(0.6 * own + 1.5 * discount + road)
     share = (1.0 - EVEN_SHARE) * liking.softmax(dim=1) + EVEN_SHARE / len(variant.contents)
     return LoggingPolicy((torch.from_numpy(tier) + odds).to(device), share.to(device))
 

@@ -1,25 +1,29 @@
 """The law of the reference market: one slot of every customer's life, drawn and in expectation.
 
 With local hour h, fatigue F, wear-out w of the content, demand D, interest m in its category, s the customer's fatigue
-sensitivity and p its price sensitivity, net price n = price (1 - discount):
+sensitivity and p its price sensitivity, net price n = price (1 - discount), and the factors of the content's channel,
+which are 1 for a push (`envs.reference.channels`):
 
     attention  a = 0.08 + 0.92 min(1, sum_j weight_j exp(kappa (cos(2 pi (h - peak_j) / 24) - 1)))
+    over the day b = 0.08 + 0.92 min(1, sum_j weight_j exp(-kappa) I0(kappa)), the mean of a but for its cut at 1
+    heard        = (1 - lasting) a + lasting b
     drifted      s grows by fatigue_drift and the walk g of a content's log appeal steps by appeal_drift a month
     rested     r = 1 / (1 + (s F)^2)
-    P(open | send)     = open_peak a r (0.25 + 0.75 m) exp(-0.3 novelty w)
-    P(click | open)    = min(0.95, click_peak exp(g) (1 + 0.35^2) m^2 / (m^2 + 0.35^2))
+    P(open | send)     = min(0.98, opening open_peak heard r (0.25 + 0.75 m) exp(-0.3 novelty w))
+    P(click | open)    = min(0.95, clicking click_peak exp(g) (1 + 0.35^2) m^2 / (m^2 + 0.35^2))
     P(convert | click) = min(0.95, convert_peak D season_content exp(-elasticity p (n - 1)))
     organic rate l     = organic D weekday (1 + trend day) (0.25 + 1.5 a) slot_hours / 168
     P(organic)         = 1 - exp(-l) where nothing was converted; 1 - exp(-1.25 l) after an unclicked open
-    P(opt out | send)  = min(0.5, opt_out (1 + 4 (s F)^2) (1.6 - m))
+    P(opt out | send)  = min(0.5, leaving opt_out (1 + 4 (s F)^2) (1.6 - m))
     season_content     = weekday (1 + trend day) exp(season (cos(2 pi (date - season_peak) / 365.25) - 1))
 
-A converted push earns basket price (margin - discount), an organic purchase basket margin, each times a log-normal
+A converted send earns basket price (margin - discount), an organic purchase basket margin, each times a log-normal
 factor of mean 1. Visits follow every click and purchase, and with 1 - exp(-4 l) besides.
 
-Fatigue halves every `fatigue_hours` and grows by 1 a send (0.5 if it was opened). Wear-out halves every `wear_days` and
-grows by 1 when the content and by 0.3 when another of its category is sent. Demand fills up again with `demand_days`
-and falls to 0.15 of itself at a purchase: what a push sells today is not bought unasked tomorrow.
+Fatigue halves every `fatigue_hours` and grows by `tiring` a send (half of it if it was opened). Wear-out halves every
+`wear_days` and grows by 1 when the content and by 0.3 when another of its category is sent. Demand fills up again with
+`demand_days` and falls to 0.15 of itself at a purchase: what a send sells today is not bought unasked tomorrow.
+An opt-out closes the channel of its content.
 """
 
 from __future__ import annotations
@@ -31,10 +35,12 @@ from typing import Any
 
 import numpy as np
 import torch
+from scipy.special import i0e
 from torch import Tensor
 
 from campaigns.clock import SlotClock, local_calendar
 from campaigns.rowwise import overwrite_rows
+from envs.reference.channels import CHANNELS
 from envs.reference.customers import ZONES, Customers
 from envs.reference.variants import Variant
 
@@ -52,6 +58,7 @@ DEMAND_LEFT = 0.15
 RELATED_WEAR = 0.3
 WEAR_WEIGHT = 0.3
 MOST_CLICKS = 0.95
+MOST_OPENS = 0.98
 MONTH = 28
 """Days in which drift takes one step."""
 
@@ -65,14 +72,19 @@ class TruthState:
         fatigue: decayed count of sends. Shape [N].
         wear: wear-out of each content, a decayed count of its sends. Shape [N, K].
         demand: what a customer would buy now, 0..1. Shape [N].
-        opted_out: Shape [N], bool.
+        closed: channels that the customer opted out of. Shape [N, M], bool.
     """
 
     slot: Tensor
     fatigue: Tensor
     wear: Tensor
     demand: Tensor
-    opted_out: Tensor
+    closed: Tensor
+
+    @property
+    def opted_out(self) -> Tensor:
+        """Whether the customer opted out of any channel. Shape [N], bool."""
+        return self.closed.any(dim=1)
 
     def to(self, device: torch.device | str) -> TruthState:
         """The same state on another device."""
@@ -124,6 +136,8 @@ class Law:
         variant, customers: the world.
         category: of each content. Shape [K], int64.
         price, discount, season, season_peak: of each content; see `ContentSpec`. Shape [K].
+        channel: of each content, index into the variant's channels. Shape [K], int64.
+        opening, lasting, clicking, tiring, leaving: of each content's channel; see `ChannelSpec`. Shape [K].
         appeal: log appeal of each content at the end of month 0, 1, ... after the origin. Shape [M, K].
         weekday_factor: of demand, Monday to Sunday. Shape [7].
         minute, weekday: the zones' clocks. Shape [Z, T], int64.
@@ -140,6 +154,12 @@ class Law:
     discount: Tensor
     season: Tensor
     season_peak: Tensor
+    channel: Tensor
+    opening: Tensor
+    lasting: Tensor
+    clicking: Tensor
+    tiring: Tensor
+    leaving: Tensor
     appeal: Tensor
     weekday_factor: Tensor
     minute: Tensor
@@ -154,6 +174,10 @@ class Law:
         mine = {f.name: getattr(self, f.name) for f in fields(self)}
         moved: dict[str, Any] = {n: v.to(device) for n, v in mine.items() if isinstance(v, Tensor | Customers)}
         return replace(self, **moved)
+
+    def reachable(self, state: TruthState) -> Tensor:
+        """Which contents may reach each customer by consents and opt-outs. Shape [N, K], bool."""
+        return (self.customers.consents & ~state.closed)[:, self.channel]
 
     def clocks(self, slot: Tensor) -> tuple[Tensor, Tensor]:
         """The customers' minute of the day and weekday at `slot` [N]; each of shape [N], int64."""
@@ -188,6 +212,10 @@ def make_law(
     def column(name: str) -> Tensor:
         return torch.tensor([getattr(c, name) for c in variant.contents], dtype=torch.float32, device=device)
 
+    def of_channel(name: str) -> Tensor:
+        factors = [getattr(CHANNELS[c.channel], name) for c in variant.contents]
+        return torch.tensor(factors, dtype=torch.float32, device=device)
+
     return Law(
         variant=variant,
         customers=customers.to(device),
@@ -196,6 +224,12 @@ def make_law(
         discount=column("discount"),
         season=column("season"),
         season_peak=column("season_peak"),
+        channel=torch.tensor([variant.channels.index(c.channel) for c in variant.contents], device=device),
+        opening=of_channel("opening"),
+        lasting=of_channel("lasting"),
+        clicking=of_channel("clicking"),
+        tiring=of_channel("tiring"),
+        leaving=of_channel("leaving"),
         appeal=appeal_walk(variant, after * clock.slot_hours // (24 * MONTH) + 2).to(device),
         weekday_factor=torch.tensor(variant.weekday, dtype=torch.float32, device=device),
         minute=minute.to(device),
@@ -224,7 +258,7 @@ def fresh_state(law: Law, slot: int) -> TruthState:
         fatigue=rest,
         wear=rest.unsqueeze(1).repeat(1, len(law.category)),
         demand=torch.ones_like(rest),
-        opted_out=torch.zeros_like(law.customers.consent),
+        closed=torch.zeros_like(law.customers.consents),
     )
 
 
@@ -233,6 +267,12 @@ def attention(law: Law, minute: Tensor) -> Tensor:
     hour = (minute.to(torch.float32) / 60.0).unsqueeze(1)
     turn = torch.cos((hour - law.customers.peaks) * (2.0 * math.pi / 24.0))
     modes = law.customers.weights * torch.exp(law.variant.sharpness * (turn - 1.0))
+    return ATTENTION_FLOOR + (1.0 - ATTENTION_FLOOR) * modes.sum(dim=1).clamp(max=1.0)
+
+
+def over_the_day(law: Law) -> Tensor:
+    """Attention over the whole day, from the mean of a von Mises mode in closed form (I0 is Bessel's). Shape [N]."""
+    modes = law.customers.weights * float(i0e(law.variant.sharpness))
     return ATTENTION_FLOOR + (1.0 - ATTENTION_FLOOR) * modes.sum(dim=1).clamp(max=1.0)
 
 
@@ -252,16 +292,18 @@ def step(  # noqa: PLR0915 - the law is told in one piece
     Args:
         law: the world.
         state: before the decisions.
-        decision: 0 hold, 1 + content index. Shape [N], int64. Customers without consent or opted out are held.
+        decision: 0 hold, 1 + content index. Shape [N], int64. Who has not consented to the content's channel, or opted
+            out of it, is held.
         noise: uniforms in [0, 1). Shape [N, NOISE_COLUMNS].
     Returns:
         The next state and the outcome.
     """
     variant, people = law.variant, law.customers
     minute, weekday = law.clocks(state.slot)
-    sent = (decision > 0) & people.consent & ~state.opted_out
-    gate = sent.to(torch.float32)
     content = (decision - 1).clamp(min=0)
+    channel = law.channel[content].unsqueeze(1)
+    sent = (decision > 0) & (people.consents & ~state.closed).gather(1, channel).squeeze(1)
+    gate = sent.to(torch.float32)
     price, discount = law.price[content], law.discount[content]
     interest = people.interest.gather(1, law.category[content].unsqueeze(1)).squeeze(1)
     wear = state.wear.gather(1, content.unsqueeze(1)).squeeze(1)
@@ -270,12 +312,14 @@ def step(  # noqa: PLR0915 - the law is told in one piece
     appeal, growth = drifted(law, day, content)
 
     awake = attention(law, minute)
+    heard = awake + law.lasting[content] * (over_the_day(law) - awake)
     tired = (people.fatigue_sensitivity * growth * state.fatigue).square()
     fresh = torch.exp(-WEAR_WEIGHT * people.novelty * wear)
-    p_open = gate * variant.open_peak * awake / (1.0 + tired) * (0.25 + 0.75 * interest) * fresh
+    p_open = gate * variant.open_peak * heard / (1.0 + tired) * (0.25 + 0.75 * interest) * fresh
+    p_open = (p_open * law.opening[content]).clamp(max=MOST_OPENS)
     liked = interest.square()
     p_click = variant.click_peak * (1.0 + CLICK_HALF**2) * liked / (liked + CLICK_HALF**2)
-    p_click = (p_click * appeal).clamp(max=MOST_CLICKS)
+    p_click = (p_click * appeal * law.clicking[content]).clamp(max=MOST_CLICKS)
 
     season = law.weekday_factor[weekday] * (1.0 + variant.trend_per_day * day)
     turn = torch.cos((law.origin_date + day - law.season_peak[content]) * (2.0 * math.pi / 365.25))
@@ -287,7 +331,8 @@ def step(  # noqa: PLR0915 - the law is told in one piece
     p_organic = -torch.expm1(-rate)
     p_reminded = -torch.expm1(-REMINDED * rate)
     p_visit = -torch.expm1(-VISITS * rate)
-    p_out = gate * (people.opt_out * (1.0 + 4.0 * tired) * (1.6 - interest)).clamp(max=0.5)
+    p_out = people.opt_out * (1.0 + 4.0 * tired) * (1.6 - interest) * law.leaving[content]
+    p_out = gate * p_out.clamp(max=0.5)
 
     opened = noise[:, 0] < p_open
     clicked = opened & (noise[:, 1] < p_click)
@@ -325,7 +370,8 @@ def step(  # noqa: PLR0915 - the law is told in one piece
         expected_purchased=p_converted + p_unasked,
         expected_unsubscribed=p_out,
     )
-    tiring = gate * torch.where(opened, 0.5, 1.0)
+    tiring = gate * torch.where(opened, 0.5, 1.0) * law.tiring[content]
+    own_channel = torch.nn.functional.one_hot(law.channel[content], state.closed.shape[1]).bool()
     related = law.category.unsqueeze(0) == law.category[content].unsqueeze(1)
     exactly = torch.arange(len(law.category), device=content.device).unsqueeze(0) == content.unsqueeze(1)
     wearing = gate.unsqueeze(1) * torch.where(exactly, 1.0, RELATED_WEAR * related)
@@ -336,7 +382,7 @@ def step(  # noqa: PLR0915 - the law is told in one piece
             fatigue=state.fatigue * torch.exp2(-law.slot_hours / people.fatigue_hours) + tiring,
             wear=state.wear * 2.0 ** (-law.slot_hours / (24.0 * variant.wear_days)) + wearing,
             demand=torch.where(purchased, DEMAND_LEFT * refilled, refilled),
-            opted_out=state.opted_out | unsubscribed,
+            closed=state.closed | (own_channel & unsubscribed.unsqueeze(1)),
         ),
         outcome,
     )

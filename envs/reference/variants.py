@@ -19,6 +19,7 @@ class ContentSpec:
         text: what the push says.
         season: how strongly its success hangs on the time of the year; 0 not at all.
         season_peak: day of the year at which it sells best.
+        channel: the road by which it goes, one of `envs.reference.channels.CHANNELS`.
     """
 
     content_id: str
@@ -28,6 +29,7 @@ class ContentSpec:
     text: str
     season: float = 0.0
     season_peak: float = 0.0
+    channel: str = "push"
 
 
 @dataclass(frozen=True)
@@ -55,7 +57,7 @@ class Variant:
         weekday: multiplier of demand, Monday to Sunday.
         trend_per_day: relative growth of demand a day.
         sends_per_week: what the logging policy aims at.
-        send_cost: cost of one send.
+        send_cost: cost of one push.
         appeal_drift: standard deviation of the step that the logarithm of each content's appeal takes in a month of 28
             days; its walk is the variant's own, whoever the customers are. 0: contents appeal for ever as they did.
         fatigue_drift: relative growth of everybody's fatigue sensitivity a month.
@@ -89,6 +91,11 @@ class Variant:
     def categories(self) -> tuple[str, ...]:
         """Names of the C categories, in order of first appearance."""
         return tuple(dict.fromkeys(content.category for content in self.contents))
+
+    @property
+    def channels(self) -> tuple[str, ...]:
+        """Names of the M channels, in order of first appearance."""
+        return tuple(dict.fromkeys(content.channel for content in self.contents))
 
 
 VARIANTS: dict[str, Variant] = {

@@ -13,6 +13,7 @@ from torch import Tensor
 from campaigns.clock import SlotClock
 from campaigns.errors import CampaignError
 from envs.reference import market
+from envs.reference.channels import CHANNELS
 from envs.reference.customers import make_customers
 from envs.reference.logging import draw, make_logging_policy
 from envs.reference.market import NOISE_COLUMNS, Outcome, TruthState
@@ -123,8 +124,7 @@ class ReferenceWorld:
             Decisions [N], int64; their probabilities [N], float32; and who was eligible [N], bool.
         """
         minute, _ = self.law.clocks(state.slot)
-        reachable = self.law.customers.consent & ~state.opted_out
-        probabilities, eligible = self.logger.probabilities(minute, recent, reachable)
+        probabilities, eligible = self.logger.probabilities(minute, recent, self.law.reachable(state))
         decision = draw(probabilities, uniform)
         return decision, probabilities.gather(1, decision.unsqueeze(1)).squeeze(1), eligible
 
@@ -152,7 +152,7 @@ def contents_table(variant: Variant) -> pd.DataFrame:
             "price_level": [c.price for c in variant.contents],
             "discount": [c.discount for c in variant.contents],
             "text": [c.text for c in variant.contents],
-            "channel": "push",
-            "cost": variant.send_cost,
+            "channel": [c.channel for c in variant.contents],
+            "cost": [variant.send_cost * CHANNELS[c.channel].cost for c in variant.contents],
         }
     )

@@ -9,8 +9,7 @@ import torch
 
 from campaigns.campaign_spec import CampaignSpec
 from campaigns.column_groups import MOST_LEVELS, column_groups
-from campaigns.customer_expression import nearest
-from campaigns.errors import CampaignError
+from campaigns.errors import CampaignError, nearest
 from propensity.profiles import answers, find_segments, typical_moments
 from propensity.rules import own_table
 from scripts.pipeline.campaign_setup import logged_sends

@@ -14,8 +14,8 @@ import torch
 from campaigns.audience import Catalogue, make_catalogue, make_population
 from campaigns.campaign_contents import CampaignContents, campaign_contents
 from campaigns.campaign_spec import CampaignSpec, PolicySpec
-from campaigns.customer_expression import nearest, select_customers
-from campaigns.errors import CampaignError
+from campaigns.customer_expression import select_customers
+from campaigns.errors import CampaignError, nearest
 from campaigns.guardrails import Guardrails, check_channels
 from campaigns.history import HOLD
 from campaigns.ids import id_keys

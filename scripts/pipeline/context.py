@@ -294,6 +294,11 @@ def check_config(config: RunConfig, policies: bool = True) -> None:
             f"data.customers={config.data.customers}, data.days={config.data.days}: a log needs at least 50 customers "
             "and 2 days."
         )
+    if config.data.source == "reference":
+        from envs.reference.channels import check_channel_names
+
+        check_channel_names(config.data.channels)
+        check_channels(config.guardrails, config.data.channels)
     if config.data.source == "log" and not config.data.path:
         raise CampaignError("data.path is empty: give the folder of your log, data=log data.path=FOLDER.")
     if not 0.5 <= config.market.support <= 1:

@@ -64,11 +64,12 @@ def _make(config: RunConfig, progress: StageProgress) -> CampaignLog:
         )
     if config.data.source == "log":
         return read_log(config.data.path, log_settings(config), config.objective.margin_rate)
+    from envs.reference.channels import with_channels
     from envs.reference.simulate import simulate
     from envs.reference.variants import find_variant
 
     tables = simulate(
-        find_variant(config.data.variant),
+        with_channels(find_variant(config.data.variant), config.data.channels),
         config.data.customers,
         config.data.days,
         config.seed,

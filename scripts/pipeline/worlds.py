@@ -34,13 +34,15 @@ def world(
 
 def truth(study: Study, guardrails: Guardrails, customers: int, draw: int = REPORTING) -> World[Any]:
     """The reference truth with customers that no log has seen; `draw` tells which."""
+    from envs.reference.channels import with_channels
     from envs.reference.variants import find_variant
     from envs.reference.world import ReferenceWorld
     from envs.truth import make_truth
 
     config, clock = study.config, study.log.clock
+    variant = with_channels(find_variant(config.data.variant), config.data.channels)
     people = ReferenceWorld(
-        find_variant(config.data.variant), customers, draw + config.seed, clock.slot_hours, clock.timezone,
+        variant, customers, draw + config.seed, clock.slot_hours, clock.timezone,
         days=study.objective.horizon_days,
     )  # fmt: skip
     return make_truth(people, study.user_encoder, study.content_encoder, study.objective, clock, guardrails)

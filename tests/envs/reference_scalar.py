@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import math
+import statistics
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from statistics import NormalDist
 from zoneinfo import ZoneInfo
+
+from envs.reference.channels import CHANNELS
 
 
 @dataclass
@@ -24,11 +27,11 @@ class Life:
     basket: float
     opt_out: float
     zone: str
-    consent: bool
+    consents: dict[str, bool]
     fatigue: float
     wear: dict[str, float]
     demand: float
-    opted_out: bool
+    closed: set[str]
 
 
 def live(variant, life: Life, time: datetime, start: datetime, slot_hours: int, content, noise: list[float]) -> dict:
@@ -42,21 +45,25 @@ def live(variant, life: Life, time: datetime, start: datetime, slot_hours: int, 
         for p, w in zip(life.peaks, life.weights, strict=True)
     ]
     attention = 0.08 + 0.92 * min(1.0, sum(bumps))
+    day_long = statistics.fmean(math.exp(variant.sharpness * (math.cos(math.tau * i / 96) - 1)) for i in range(96))
+    day_long = 0.08 + 0.92 * min(1.0, day_long * sum(life.weights))
     rate = life.organic * life.demand * season * (0.25 + 1.5 * attention) * slot_hours / 168
     tired = (life.fatigue_sensitivity * life.fatigue) ** 2
     p_open = p_click = p_convert = p_out = 0.0
-    sent = content is not None and life.consent and not life.opted_out
+    sent = content is not None and life.consents[content.channel] and content.channel not in life.closed
     if sent:
+        road = CHANNELS[content.channel]
         m = life.interest[content.category]
-        p_open = variant.open_peak * attention / (1 + tired) * (0.25 + 0.75 * m)
-        p_open *= math.exp(-0.3 * life.novelty * life.wear[content.content_id])
-        p_click = variant.click_peak * (1 + 0.35**2) * m**2 / (m**2 + 0.35**2)
+        heard = (1 - road.lasting) * attention + road.lasting * day_long
+        p_open = road.opening * variant.open_peak * heard / (1 + tired) * (0.25 + 0.75 * m)
+        p_open = min(0.98, p_open * math.exp(-0.3 * life.novelty * life.wear[content.content_id]))
+        p_click = road.clicking * variant.click_peak * (1 + 0.35**2) * m**2 / (m**2 + 0.35**2)
         net = content.price * (1 - content.discount)
         date = start.timetuple().tm_yday + days
         wanted = season * math.exp(content.season * (math.cos(math.tau * (date - content.season_peak) / 365.25) - 1))
         dear = math.exp(-variant.elasticity * life.price_sensitivity * (net - 1))
         p_convert = min(0.95, variant.convert_peak * life.demand * wanted * dear)
-        p_out = min(0.5, life.opt_out * (1 + 4 * tired) * (1.6 - m))
+        p_out = min(0.5, road.leaving * life.opt_out * (1 + 4 * tired) * (1.6 - m))
 
     plain, reminded, visit = (1 - math.exp(-factor * rate) for factor in (1, 1.25, 4))
     opened = noise[0] < p_open
@@ -115,9 +122,10 @@ def live(variant, life: Life, time: datetime, start: datetime, slot_hours: int, 
         elif sent and other.category == content.category:
             life.wear[other.content_id] += 0.3
     if sent:
-        life.fatigue += 0.5 if opened else 1.0
+        life.fatigue += CHANNELS[content.channel].tiring * (0.5 if opened else 1.0)
     life.demand = 1 - (1 - life.demand) * math.exp(-slot_hours / 24 / variant.demand_days)
     if converted or organic:
         life.demand *= 0.15
-    life.opted_out = life.opted_out or out
+    if out:
+        life.closed.add(content.channel)
     return result

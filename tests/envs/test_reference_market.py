@@ -12,6 +12,7 @@ import torch
 
 from campaigns.errors import CampaignError
 from envs.reference import market
+from envs.reference.channels import CHANNELS, with_channels
 from envs.reference.customers import ZONES, make_customers
 from envs.reference.held_back import HELD_BACK
 from envs.reference.market import NOISE_COLUMNS, Outcome
@@ -32,23 +33,24 @@ def life_of(world: ReferenceWorld, row: int) -> Life:
     one = {f.name: getattr(people, f.name)[row] for f in fields(people) if f.name != "users"}
     variant = world.variant
     return Life(
-        **{k: float(v) for k, v in one.items() if k not in ("interest", "peaks", "weights", "zone", "consent")},
+        **{k: float(v) for k, v in one.items() if k not in ("interest", "peaks", "weights", "zone", "consents")},
         interest=dict(zip(variant.categories, one["interest"].tolist(), strict=True)),
         peaks=one["peaks"].tolist(),
         weights=one["weights"].tolist(),
         zone=ZONES[int(one["zone"])],
-        consent=bool(one["consent"]),
+        consents=dict(zip(variant.channels, one["consents"].tolist(), strict=True)),
         fatigue=float(state.fatigue[row]),
         wear={c.content_id: float(w) for c, w in zip(variant.contents, state.wear[row], strict=True)},
         demand=float(state.demand[row]),
-        opted_out=False,
+        closed=set(),
     )
 
 
-@pytest.mark.parametrize("name", VARIANTS)
+@pytest.mark.parametrize("name", [*VARIANTS, "ecommerce by push, e-mail and SMS"])
 def test_vector_market_equals_the_scalar_one(name):
     N = 48
-    world = ReferenceWorld(VARIANTS[name], N, seed=4)
+    variant = VARIANTS.get(name, with_channels(VARIANTS["ecommerce"], tuple(CHANNELS)))
+    world = ReferenceWorld(variant, N, seed=4)
     # Opting out must happen within the test.
     world.law = replace(world.law, customers=replace(world.law.customers, opt_out=world.law.customers.opt_out * 5))
     lives = [life_of(world, row) for row in range(N)]
@@ -73,7 +75,8 @@ def test_vector_market_equals_the_scalar_one(name):
             seen[event] += float(getattr(outcome, event).sum())
         torch.testing.assert_close(state.demand, torch.tensor([x.demand for x in lives]), rtol=1e-4, atol=1e-6)
         torch.testing.assert_close(state.fatigue, torch.tensor([x.fatigue for x in lives]), rtol=1e-4, atol=1e-6)
-    assert state.opted_out.tolist() == [life.opted_out for life in lives]
+    closed = [[channel in life.closed for channel in variant.channels] for life in lives]
+    assert state.closed.tolist() == closed
     assert all(seen.values()), f"some outcome never happened: {seen}"
 
 
@@ -109,7 +112,7 @@ def test_expected_values_are_the_means_of_the_draws():
 def test_opted_out_and_unconsented_customers_answer_as_if_held():
     world = ReferenceWorld(VARIANTS["entertainment"], 400, seed=2)
     state, hold = world.initial_state(), torch.zeros(400, dtype=torch.int64)
-    state = replace(state, opted_out=torch.arange(400) % 2 == 0)
+    state = replace(state, closed=(torch.arange(400) % 2 == 0).unsqueeze(1))
     deaf = state.opted_out | ~world.law.customers.consent
     assert bool((deaf & ~state.opted_out).any())
     for slot in range(6):
@@ -223,7 +226,7 @@ def test_time_of_day_follows_the_customers_own_zone():
     same = {
         f.name: getattr(world.law.customers, f.name)[:1].expand_as(getattr(world.law.customers, f.name)).clone()
         for f in fields(world.law.customers)
-        if f.name not in ("zone", "consent", "users")
+        if f.name not in ("zone", "consents", "users")
     }
     law = replace(world.law, customers=replace(world.law.customers, **same))
     minute, _ = law.clocks(torch.full((600,), world.first_slot + 3))  # noon in UTC, still winter

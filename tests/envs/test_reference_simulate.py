@@ -120,8 +120,7 @@ def test_logged_probabilities_are_the_true_frequencies(variant):
     for _ in range(18):
         noise = torch.rand(4000, 1 + world.noise_columns, generator=generator)
         minute, _ = world.law.clocks(state.slot)
-        reachable = world.law.customers.consent & ~state.opted_out
-        probabilities, eligible = world.logger.probabilities(minute, recent, reachable)
+        probabilities, eligible = world.logger.probabilities(minute, recent, world.law.reachable(state))
         decision, logged, told = world.logged_decisions(state, recent, noise[:, 0])
         assert torch.equal(told, eligible)
         assert torch.equal(logged, probabilities.gather(1, decision[:, None])[:, 0])

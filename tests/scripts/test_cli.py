@@ -77,6 +77,9 @@ def leave(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *
         ("agent.ppo.lerning_rate=1", "Did you mean 'agent.ppo.learning_rate'?"),
         ("objective.horizon=28", "Did you mean 'objective.horizon_days'?"),
         ("experiment=ecomerce", "Did you mean 'experiment/ecommerce'?"),
+        ("guardrails.channel_max_per_week={sms:9}", "guardrails.channel_max_per_week.sms=9: must be 0"),
+        ("guardrails.channel_max_per_week=2", "write entries, such as {sms:1,email:2}"),
+        ("guardrails.channel_max_per_wek={sms:1}", "Did you mean 'guardrails.channel_max_per_week'?"),
         ("debug=fst", "Did you mean 'debug/fast'?"),
         ("~data", "missing mandatory value: data"),
         ("data", "missing EQUAL"),
@@ -92,6 +95,18 @@ def test_a_wrong_setting_is_one_line_and_exit_code_2(
     assert len(errors.splitlines()) == 1
     assert "Traceback" not in errors
     assert "file://" not in errors
+
+
+@pytest.mark.parametrize("plus", ["", "+"])
+def test_caps_by_channel_are_set_with_and_without_a_plus(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, plus: str
+) -> None:
+    found: list[RunConfig] = []
+    given, more = f"{plus}guardrails.channel_max_per_week={{sms:1,push:3}}", "guardrails.channel_max_per_week.email=2"
+    monkeypatch.setattr(sys, "argv", ["run.py", given, more, f"hydra.run.dir={tmp_path}"])
+    GlobalHydra.instance().clear()
+    launch(lambda config, _: found.append(config))
+    assert found[0].guardrails.channel_max_per_week == {"sms": 1, "push": 3, "email": 2}
 
 
 def test_every_known_key_is_one_that_the_configuration_has() -> None:
