@@ -10,6 +10,9 @@ same guardrails (what the log supports narrows the product's alone), in serving 
 
 with an interval from a bootstrap over customers of the ratio. `--ceiling-steps` is the ceiling's training; its seconds
 are printed. Everything is kept in `--cache`, so that a run that was stopped goes on.
+
+Growth with the log: `--ceiling-customers 8000 data.customers=2000`, and again with 8000 and 32000. The ceiling, which
+is trained once, then stays that of 8,000 customers of the truth, whatever the log holds.
 """
 
 from __future__ import annotations
@@ -100,10 +103,18 @@ def share(policy: np.ndarray, incumbent: np.ndarray, ceiling: np.ndarray, seed: 
     return {"value": float(gains[0].mean() / gains[1].mean()), "low": float(low), "high": float(high)}
 
 
-def judge(study: Study, steps: int, count: int) -> dict[str, object]:
-    """All figures of one variant and seed."""
-    best, seconds = ceilings(study, steps, count)
-    values = {name: play(study, policy) for name, policy in {**learned(study), **best}.items()}
+def judge(study: Study, reachable: Study, steps: int, count: int) -> dict[str, object]:
+    """All figures of one variant and seed.
+
+    Args:
+        study: whose log the product learns from.
+        reachable: by whose settings the ceilings learn in the truth; another log's size changes no customer, draw or
+            noise of the truth in which all are played, so that values stay paired.
+        steps, count: of the trainings in the truth.
+    """
+    best, seconds = ceilings(reachable, steps, count)
+    values = {name: play(study, policy) for name, policy in learned(study).items()}
+    values |= {name: play(reachable, policy) for name, policy in best.items()}
     top = max((name for name in best if name.startswith("in the truth")), key=lambda name: values[name].mean())
     rule = "best rule of the truth"
     return {
@@ -125,13 +136,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
     parser.add_argument("--ceiling-steps", type=int, default=8_000_000, help="decisions of a training in the truth")
     parser.add_argument("--ceilings", type=int, default=CEILINGS, help="trainings in the truth")
+    parser.add_argument("--ceiling-customers", type=int, help="in that training; as many as in the log if not given")
     parser.add_argument("--cache", type=Path, default=Path(".cache"))
     options, overrides = parser.parse_known_args(arguments)
     for variant in options.variants:
         for seed in options.seeds:
             with tempfile.TemporaryDirectory() as folder:
-                study = study_of(variant, seed, Path(folder), options.cache, overrides)
-                found = judge(study, options.ceiling_steps, options.ceilings)
+                study = reachable = study_of(variant, seed, Path(folder), options.cache, overrides)
+                if options.ceiling_customers not in (None, study.config.data.customers):
+                    sized = [*overrides, f"data.customers={options.ceiling_customers}"]
+                    reachable = study_of(variant, seed, Path(folder) / "ceiling", options.cache, sized)
+                found = judge(study, reachable, options.ceiling_steps, options.ceilings)
                 print(json.dumps({"variant": variant, "seed": seed} | found), flush=True)
 
 

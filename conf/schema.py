@@ -45,6 +45,7 @@ class DataConfig:
     channels: list[str] = field(default_factory=lambda: ["push"])
     customers: int = 8000
     days: int = 28
+    exploration: float = 1.0
     holds: str = "logged"
     slot_hours: int = 4
     attribution_hours: float = 24.0

@@ -49,8 +49,8 @@ def simulate_log(config: Any, run_folder: Path) -> None:
 
             data = config.data
             tables = simulate(
-                with_channels(find_variant(data.variant), data.channels), data.customers, data.days, config.seed,
-                data.slot_hours, timezone=data.timezone, progress=progress.update,
+                with_channels(find_variant(data.variant, data.exploration), data.channels), data.customers, data.days,
+                config.seed, data.slot_hours, timezone=data.timezone, progress=progress.update,
             )  # fmt: skip
     folder = write_log(tables, target)
     print(f"{folder}: {len(tables['users']):,} customers, {len(tables['decisions']):,} decisions")

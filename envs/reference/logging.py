@@ -25,6 +25,12 @@ EVEN_SHARE = 0.15
 RECENT_WEIGHT = 0.35
 """By how much a recent send lowers the log-odds of the next."""
 
+HABIT_FROM = 12
+"""Local hour from which on the habit sends."""
+
+HABIT_SLACK = 12.0
+"""Hours by which the habit sends early rather than a day late."""
+
 
 @dataclass(frozen=True)
 class LoggingPolicy:
@@ -32,17 +38,24 @@ class LoggingPolicy:
 
     It chooses a content whatever the channel; where the customer does not allow that, nothing is sent.
 
+    With `exploration` below 1 only this share of the decisions is drawn so. The others follow a habit that leaves
+    nothing to chance: after noon, once a customer's spell of quiet is over, always this customer's likeliest content.
+
     Attributes:
         odds: log-odds of a send in an open slot, recent sends and hour aside. Shape [N].
         share: probability of each content given a send. Shape [N, K].
+        rested: count of recent sends (see `remember`) up to which the habit sends. Shape [N].
+        exploration: share of the decisions that are drawn.
     """
 
     odds: Tensor
     share: Tensor
+    rested: Tensor
+    exploration: float = 1.0
 
     def take(self, rows: Tensor) -> LoggingPolicy:
         """The same policy for the customers at `rows` (int64)."""
-        return LoggingPolicy(self.odds[rows], self.share[rows])
+        return LoggingPolicy(self.odds[rows], self.share[rows], self.rested[rows], self.exploration)
 
     def remember(self, recent: Tensor, decision: Tensor, slot_hours: int) -> Tensor:
         """The decayed count of recent sends after a slot with `decision` ([N], int64). Shape [N]."""
@@ -65,7 +78,14 @@ class LoggingPolicy:
         send = torch.sigmoid(self.odds + by_hour - RECENT_WEIGHT * recent) * eligible
         barred = (self.share * ~reachable).sum(dim=1)
         hold = 1.0 - send * (1.0 - barred)
-        return torch.cat([hold.unsqueeze(1), send.unsqueeze(1) * self.share * reachable], dim=1), eligible
+        drawn = torch.cat([hold.unsqueeze(1), send.unsqueeze(1) * self.share * reachable], dim=1)
+        if self.exploration == 1:
+            return drawn, eligible
+        sends = eligible & (hour >= HABIT_FROM) & (recent <= self.rested)
+        habit = torch.zeros_like(drawn)
+        content = (self.share * reachable).argmax(dim=1)
+        habit.scatter_(1, torch.where(sends, 1 + content, 0).unsqueeze(1), 1.0)
+        return self.exploration * drawn + (1.0 - self.exploration) * habit, eligible
 
 
 def make_logging_policy(
@@ -84,7 +104,13 @@ def make_logging_policy(
     road = np.array([CHANNELS[c.channel].liking for c in variant.contents], dtype=np.float32)
     liking = torch.from_numpy(0.6 * own + 1.5 * discount + road)
     share = (1.0 - EVEN_SHARE) * liking.softmax(dim=1) + EVEN_SHARE / len(variant.contents)
-    return LoggingPolicy((torch.from_numpy(tier) + odds).to(device), share.to(device))
+    # What is left of steady sends at the moment of the next, aimed at as often as the tier is sent to.
+    quiet = (168.0 / (variant.sends_per_week * np.exp(tier)) - HABIT_SLACK).clip(min=slot_hours)
+    left = torch.from_numpy(np.exp2(-quiet / MEMORY_HOURS).astype(np.float32))
+    return LoggingPolicy(
+        (torch.from_numpy(tier) + odds).to(device), share.to(device), (left / (1.0 - left)).to(device),
+        variant.exploration,
+    )  # fmt: skip
 
 
 def draw(probabilities: Tensor, uniform: Tensor) -> Tensor:

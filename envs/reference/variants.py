@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from campaigns.errors import CampaignError
 
@@ -61,6 +61,7 @@ class Variant:
         appeal_drift: standard deviation of the step that the logarithm of each content's appeal takes in a month of 28
             days; its walk is the variant's own, whoever the customers are. 0: contents appeal for ever as they did.
         fatigue_drift: relative growth of everybody's fatigue sensitivity a month.
+        exploration: share of the logging policy's decisions that chance draws; the others follow a fixed habit.
     """
 
     name: str
@@ -86,6 +87,7 @@ class Variant:
     send_cost: float = 0.01
     appeal_drift: float = 0.0
     fatigue_drift: float = 0.0
+    exploration: float = 1.0
 
     @property
     def categories(self) -> tuple[str, ...]:
@@ -261,15 +263,22 @@ VARIANTS: dict[str, Variant] = {
 }
 
 
-def find_variant(name: str) -> Variant:
+def find_variant(name: str, exploration: float = 1.0) -> Variant:
     """The variant called `name`, also one of those that were held back from tuning.
 
+    Args:
+        name: of the variant.
+        exploration: share of its logging policy's decisions that chance draws.
     Raises:
-        CampaignError: where there is none.
+        CampaignError: where there is none, or the share is none.
     """
     from envs.reference.held_back import HELD_BACK
 
     known = VARIANTS | HELD_BACK
     if name not in known:
         raise CampaignError(f"data.variant={name!r}: must be one of {', '.join(known)}.")
-    return known[name]
+    if not 0 < exploration <= 1:
+        raise CampaignError(
+            f"data.exploration={exploration}: must be above 0 and at most 1; without any draws nothing can be learned."
+        )
+    return known[name] if exploration == 1 else replace(known[name], exploration=exploration)

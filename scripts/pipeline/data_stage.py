@@ -69,7 +69,7 @@ def _make(config: RunConfig, progress: StageProgress) -> CampaignLog:
     from envs.reference.variants import find_variant
 
     tables = simulate(
-        with_channels(find_variant(config.data.variant), config.data.channels),
+        with_channels(find_variant(config.data.variant, config.data.exploration), config.data.channels),
         config.data.customers,
         config.data.days,
         config.seed,

@@ -40,7 +40,7 @@ def truth(study: Study, guardrails: Guardrails, customers: int, draw: int = REPO
     from envs.truth import make_truth
 
     config, clock = study.config, study.log.clock
-    variant = with_channels(find_variant(config.data.variant), config.data.channels)
+    variant = with_channels(find_variant(config.data.variant, config.data.exploration), config.data.channels)
     people = ReferenceWorld(
         variant, customers, draw + config.seed, clock.slot_hours, clock.timezone,
         days=study.objective.horizon_days,

@@ -15,7 +15,7 @@ from campaigns.clock import local_calendar
 from campaigns.errors import CampaignError
 from envs.reference.logging import draw
 from envs.reference.simulate import simulate
-from envs.reference.variants import VARIANTS
+from envs.reference.variants import VARIANTS, find_variant
 from envs.reference.world import ReferenceWorld
 
 
@@ -167,6 +167,25 @@ def test_loyal_customers_are_sent_more_and_recent_sends_hold_back():
     assert by_tier["new"] < by_tier["regular"] < by_tier["gold"]
     gold = open_to[open_to["loyalty_tier"] == "gold"]
     assert gold.loc[gold["yesterday"] >= 1, "sent"].mean() < gold.loc[gold["yesterday"] == 0, "sent"].mean()
+
+
+def test_little_exploration_leaves_a_habit_with_exact_probabilities():
+    exploration, variant = 0.05, find_variant("ecommerce", 0.05)
+    decisions = simulate(variant, 1200, 14, 0)["decisions"]
+    sent, usual = decisions["content_id"].notna(), decisions["action_prob"] > 0.5
+    # What is not the habit is a draw, at a twentieth of its usual probability; the habit always sends the same content.
+    assert usual.mean() == pytest.approx(1 - exploration * 0.1, abs=0.01)
+    assert decisions["action_prob"][~usual].max() <= exploration
+    assert decisions[sent & usual].groupby("user_id")["content_id"].nunique().max() == 1
+    drawn = decisions[~usual & sent].groupby("user_id")["content_id"].count().sum() / 1200
+    assert drawn == pytest.approx(exploration * log()["decisions"]["content_id"].count() / 1200, rel=0.35)
+    assert sent.sum() / 1200 == pytest.approx(2 * variant.sends_per_week, rel=0.25)
+
+
+@pytest.mark.parametrize("share", [0.0, 1.5])
+def test_an_exploration_that_is_no_share_is_named(share):
+    with pytest.raises(CampaignError, match=f"data.exploration={share}"):
+        find_variant("ecommerce", share)
 
 
 def test_customers_are_not_all_rested_when_the_log_begins():
