@@ -135,20 +135,21 @@ class Unknown:
         return replace(self, daypart=self.daypart[rows])
 
 
-def unknown_shares(slots: LoggedSlots, unknown: Unknown) -> dict[str, Any]:
+def unknown_shares(target: np.ndarray, predicted: np.ndarray, known: np.ndarray, unknown: Unknown) -> dict[str, Any]:
     """Which share of a campaign's sends, and of what it gains by them, rests on what was never logged.
 
     Args:
-        slots: with the campaign among their policies.
+        target: the campaign's probabilities in H slots of N customers. Shape [N, H, 1 + K].
+        predicted: expected rewards. Shape [N, H, 1 + K].
+        known: slots that count. Shape [N, H], bool.
         unknown: of the same customers and slots.
     Returns:
         `sends_per_decision`; and by `new_contents`, `unseen_values`, `silent_dayparts`, `not_identifiable` (either of
         the two before) and `unlogged` (any): `share_of_sends` and `share_of_gain`, the latter of the predicted gain
         over holding; None where there are no sends, or no gain.
     """
-    target = np.where(slots.known[..., None], slots.target[CAMPAIGN], 0.0)
-    sends = target[..., 1:]
-    gain = sends * (slots.predicted[..., 1:] - slots.predicted[..., :1])
+    sends = np.where(known[..., None], target, 0.0)[..., 1:]
+    gain = sends * (predicted[..., 1:] - predicted[..., :1])
     total, earned = sends.sum(), gain.sum()
     silent = unknown.silent[unknown.daypart][..., None]
     parts = {
@@ -158,7 +159,7 @@ def unknown_shares(slots: LoggedSlots, unknown: Unknown) -> dict[str, Any]:
     }
     parts["not_identifiable"] = parts["unseen_values"] | parts["silent_dayparts"]
     parts["unlogged"] = parts["not_identifiable"] | parts["new_contents"]
-    decisions = float(slots.known.sum())
+    decisions = float(known.sum())
     shares: dict[str, Any] = {"sends_per_decision": float(total / decisions) if decisions else 0.0}
     for name, mask in parts.items():
         shares[name] = {
@@ -188,7 +189,7 @@ def campaign_report(
         `offline`: as `evaluate_offline` gives it, or None with an `offline_reason`; `prediction`: what the reward model
         alone says where the estimate is withheld; `unlogged`: see `unknown_shares`; `verdict` and `sentence`.
     """
-    shares = unknown_shares(slots, unknown)
+    shares = unknown_shares(slots.target[CAMPAIGN], slots.predicted, slots.known, unknown)
     only = replace(slots, target={CAMPAIGN: slots.target[CAMPAIGN]})
     found = evaluate_offline(only, settings, seed).get(CAMPAIGN) if slots.known[:, 0].any() else None
     report: dict[str, Any] = {"offline": found, "offline_reason": None, "prediction": None, "unlogged": shares}

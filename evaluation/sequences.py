@@ -103,13 +103,14 @@ def collect_sequences(
     logging_policy: LogsDecisions,
     progress: Callable[[int], None] | None = None,
     first: int = 0,
+    horizon: int | None = None,
 ) -> Sequences:
-    """Replays a log over the objective's horizon and asks every policy in every slot.
+    """Replays a log over a horizon, by default the objective's, and asks every policy in every slot.
 
-    Arguments as of `evaluation.offline.collect_slots`; `model` must not have seen these customers. Memory: about
-    4 (Fs + K Fc + (1 + policies) (1 + K)) bytes a customer and slot.
+    Arguments as of `evaluation.offline.collect_slots`; `model` must not have seen these customers. `horizon` is in
+    slots. Memory: about 4 (Fs + K Fc + (1 + policies) (1 + K)) bytes a customer and slot.
     """
-    horizon = objective.slots(clock)
+    horizon = objective.slots(clock) if horizon is None else horizon
     slots = min(horizon, grid.slots - first)
     part = grid.columns(first, slots)
     size, contents = len(population), len(catalogue)

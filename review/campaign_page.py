@@ -13,6 +13,8 @@ from campaigns.errors import CampaignError
 from review import campaign_charts, words
 from review.blend_curve import blend_section, read_blends
 from review.campaign_charts import Row
+from review.campaign_horizon import whole_days, whole_gain, whole_name, whole_section, whole_value
+from review.campaign_plan import plan_section
 from review.estimators import estimators_section
 from review.evidence import Range, dig, mappings, number, read_range, text_of, texts
 from review.page import render_template, write_page
@@ -51,24 +53,29 @@ def write_campaign_page(folder: Path) -> Path:
 def render_campaign(answer: Mapping[str, Any]) -> str:
     """The page of an answer; the same answer gives the same page."""
     verdict = text_of(answer.get("verdict"))
-    gain, digits = read_range(dig(answer, "offline", "difference")), _digits(answer)
+    gain = read_range(dig(answer, "offline", "difference"))
+    whole = whole_section(answer)
+    if whole is not None:
+        whole["badge"] = BADGES.get(whole["verdict"], "caution")
     return render_template(
         "campaign.html.j2",
         {
             "name": text_of(answer.get("name")),
-            "headline": HEADLINES.get(verdict, verdict),
+            "headline": HEADLINES.get(verdict, verdict) + _scope(answer, verdict),
             "verdict": verdict,
             "badge": BADGES.get(verdict, "caution"),
             "sentence": text_of(answer.get("sentence")),
+            "first": _first(answer),
             "unit": words.UNITS.get(text_of(answer.get("outcome")), text_of(answer.get("outcome"))),
             "kicker": _kicker(answer),
-            "cards": _cards(answer, gain, digits),
-            "worth": _worth(answer, gain, digits),
+            "cards": _cards(answer, gain),
+            "worth": _worth(answer, gain),
+            "whole": whole,
             "blend": _blend(answer),
             "unlogged": _unlogged(answer),
             "contents": _contents(answer),
-            "segments": _segments(answer, digits),
-            "plan": _plan(answer, digits),
+            "segments": _segments(answer),
+            "plan": plan_section(answer),
             "set_up": _set_up(answer),
             "guardrails": words.guardrail_settings(answer.get("guardrails")),
             "notes": texts(answer.get("notes")),
@@ -77,8 +84,15 @@ def render_campaign(answer: Mapping[str, Any]) -> str:
 
 
 def _digits(answer: Mapping[str, Any]) -> int:
+    """Decimals of figures over the first decisions."""
     estimates = [read_range(dig(answer, part, "difference")) for part in ("offline", "by_attributes")]
-    ranges = [*estimates, *(_markets(answer, "campaign").values())]
+    ranges = [*estimates, *(_markets(answer, "judged_slots").values())]
+    return words.digits_for([found for found in ranges if found is not None])
+
+
+def _digits_over_all(answer: Mapping[str, Any]) -> int:
+    """Decimals of figures over all days."""
+    ranges = [whole_gain(answer), *(_markets(answer, "campaign").values())]
     return words.digits_for([found for found in ranges if found is not None])
 
 
@@ -107,6 +121,12 @@ def _first(answer: Mapping[str, Any]) -> str:
     return f"first {hours}" if hours.endswith("hours") else hours
 
 
+def _scope(answer: Mapping[str, Any], verdict: str) -> str:
+    """How long a headline's verdict holds: nothing to add where the log says nothing, or holds one decision each."""
+    told = verdict in ("better", "worse") and dig(answer, "dates", "one_shot") is not True
+    return f" in its {_first(answer)}" if told else ""
+
+
 def _days(answer: Mapping[str, Any]) -> str:
     return f"{number(dig(answer, 'dates', 'days')) or 0:g} days"
 
@@ -120,7 +140,8 @@ def _kicker(answer: Mapping[str, Any]) -> str:
     )
 
 
-def _cards(answer: Mapping[str, Any], gain: Range | None, digits: int) -> list[Section]:
+def _cards(answer: Mapping[str, Any], gain: Range | None) -> list[Section]:
+    digits, long = _digits(answer), _digits_over_all(answer)
     cards: list[Section] = [
         {
             "title": f"From the log alone, {_hours(answer)}",
@@ -130,13 +151,22 @@ def _cards(answer: Mapping[str, Any], gain: Range | None, digits: int) -> list[S
             else "see the reason above",
         }
     ]
+    over_all = whole_gain(answer)
+    if over_all is not None:
+        cards.append(
+            {
+                "title": f"From the log alone, {whole_days(answer)}",
+                "value": words.figure(over_all.value, long, signed=True),
+                "note": f"{words.span(over_all, long, signed=True)}, against what was done",
+            }
+        )
     markets = _markets(answer, "campaign")
     if markets:
         low, high = (pick(found.value for found in markets.values()) for pick in (min, max))
         cards.append(
             {
                 "title": f"The markets\u2019 own answer, {_days(answer)}",
-                "value": f"{words.figure(low, digits, True)} to {words.figure(high, digits, True)}",
+                "value": f"{words.figure(low, long, True)} to {words.figure(high, long, True)}",
                 "wide": True,
                 "note": "range across simulated worlds, no coverage claimed",
             }
@@ -162,7 +192,8 @@ def _cards(answer: Mapping[str, Any], gain: Range | None, digits: int) -> list[S
     return cards
 
 
-def _worth(answer: Mapping[str, Any], gain: Range | None, digits: int) -> Section:
+def _worth(answer: Mapping[str, Any], gain: Range | None) -> Section:
+    digits, long = _digits(answer), _digits_over_all(answer)
     offline = answer.get("offline")
     name = text_of(dig(offline, "estimator")) or "estimate"
     refused = "no estimate"
@@ -174,7 +205,14 @@ def _worth(answer: Mapping[str, Any], gain: Range | None, digits: int) -> Sectio
     short = _markets(answer, "judged_slots")
     rows += [Row(WORLDS[half], found, PLACES[half]) for half, found in short.items()]
     whole = [Row(WORLDS[half], found, PLACES[half]) for half, found in _markets(answer, "campaign").items()]
+    if isinstance(answer.get("whole_horizon"), Mapping):
+        days = whole_days(answer)
+        part = "" if days.startswith("all") else f", {days}"
+        whole.insert(0, Row(f"log alone, {whole_name(answer)}{part}", whole_gain(answer), "offline", refused))
     table = [_worth_row(f"the log alone ({name})", _hours(answer), read_range(offline), gain, digits)]
+    if isinstance(answer.get("whole_horizon"), Mapping):
+        name = f"the log alone ({whole_name(answer)})"
+        table.append(_worth_row(name, whole_days(answer), whole_value(answer), whole_gain(answer), long))
     prediction = number(answer.get("prediction"))
     if prediction is not None:
         table.append(_worth_row("the reward model alone, uncorrected", _hours(answer), Range(prediction), None, digits))
@@ -187,13 +225,13 @@ def _worth(answer: Mapping[str, Any], gain: Range | None, digits: int) -> Sectio
                 read_range(weighed.get("difference")), digits,
             )
         )  # fmt: skip
-    for stretch, over in (("judged_slots", _hours(answer)), ("campaign", _days(answer))):
+    for stretch, over, shown in (("judged_slots", _hours(answer), digits), ("campaign", _days(answer), long)):
         for half, label in WORLDS.items():
             world = dig(answer, "market", stretch, "worlds", half)
             value = number(dig(world, "campaign"))
             if value is not None:
                 difference = number(dig(world, "difference")) or 0.0
-                table.append(_worth_row(label, over, Range(value), Range(difference), digits))
+                table.append(_worth_row(label, over, Range(value), Range(difference), shown))
     diagnostics = dig(offline, "diagnostics")
     return {
         "forest": Markup(campaign_charts.forest(rows, f"gain over what was done, {_first(answer)}", "short")),
@@ -201,6 +239,7 @@ def _worth(answer: Mapping[str, Any], gain: Range | None, digits: int) -> Sectio
         if whole
         else None,
         "rows": table,
+        "markets": bool(short),
         "label": text_of(dig(answer, "market", "label")),
         "by_attributes": texts(dig(answer, "by_attributes", "attributes")),
         "by_attributes_says": text_of(dig(answer, "by_attributes", "sentence")),
@@ -298,7 +337,8 @@ def _contents(answer: Mapping[str, Any]) -> list[Section]:
     return rows
 
 
-def _segments(answer: Mapping[str, Any], digits: int) -> Section:
+def _segments(answer: Mapping[str, Any]) -> Section:
+    digits, long = _digits(answer), _digits_over_all(answer)
     block = answer.get("segments")
     rows, lines = [], []
     for row in mappings(dig(block, "rows")):
@@ -312,7 +352,7 @@ def _segments(answer: Mapping[str, Any], digits: int) -> Section:
                 "gain": _cell(gain, digits, signed=True),
                 "verdict": text_of(row.get("verdict")),
                 "why": text_of(row.get("sentence")),
-                "market": words.figure(market, digits, True) if market is not None else words.DASH,
+                "market": words.figure(market, long, True) if market is not None else words.DASH,
                 "unlogged": _share(dig(row, "unlogged", "unlogged", "share_of_sends")),
             }
         )
@@ -327,34 +367,6 @@ def _segments(answer: Mapping[str, Any], digits: int) -> Section:
         "days": _days(answer),
         "hours": _hours(answer),
     }
-
-
-def _plan(answer: Mapping[str, Any], digits: int) -> Section:
-    plan = answer.get("plan")
-    options = []
-    chosen = number(dig(plan, "chosen", "days"))
-    for option in mappings(dig(plan, "options")):
-        gain, need = number(option.get("difference")), number(option.get("customers"))
-        options.append(
-            {
-                "days": text_of(option.get("days")),
-                "chosen": chosen is not None and number(option.get("days")) == chosen,
-                "gain": words.figure(gain, digits, True) if gain is not None else words.DASH,
-                "customers": words.count(need) if need is not None and gain is not None and gain > 0 else words.DASH,
-                "detectable": words.figure(number(option.get("detectable")), digits),
-                "deviation": words.figure(number(option.get("deviation")), digits),
-            }
-        )
-    looks = [
-        {
-            "day": f"{number(look.get('day')) or 0:g}",
-            "level": f"{100 * (number(look.get('level')) or 0):.2g} %",
-            "z": f"{number(look.get('z')) or 0:.2f}",
-            "opt_outs": words.count(look["most_opt_outs"]) if look.get("most_opt_outs") is not None else words.DASH,
-        }
-        for look in mappings(dig(plan, "stop_rule"))
-    ]
-    return {"words": texts(dig(plan, "words")), "options": options, "looks": looks}
 
 
 def _set_up(answer: Mapping[str, Any]) -> list[tuple[str, str]]:

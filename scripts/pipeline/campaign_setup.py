@@ -16,6 +16,7 @@ from campaigns.campaign_contents import CampaignContents, campaign_contents
 from campaigns.campaign_spec import CampaignSpec, PolicySpec
 from campaigns.customer_expression import select_customers
 from campaigns.errors import CampaignError, nearest
+from campaigns.grid import DecisionGrid
 from campaigns.guardrails import Guardrails, check_channels
 from campaigns.history import HOLD
 from campaigns.ids import id_keys
@@ -27,6 +28,7 @@ from evaluation.new_campaign import Offering
 from policies.incumbent import Incumbent
 from policies.policy import Policy, load_policy
 from policies.rules import CapDaypartContent
+from review.words import rule as told_rule
 from scripts.pipeline.context import Study, load_logging_policy
 from scripts.pipeline.earlier_run import Models
 from scripts.pipeline.fit_stage import serving_guardrails, support_of
@@ -283,8 +285,7 @@ def _rule(
         incumbent=incumbent,
         exploration=asked.exploration,
     )
-    words = f"rule: at most {rule.cap} in 7 days, {rule.daypart} (daypart), content {rule.content}"
-    return policy, words, []
+    return policy, f"rule: {told_rule(asdict(rule))}", []
 
 
 def _check_rule_content(content: str, contents: CampaignContents, where: str) -> None:
@@ -299,30 +300,44 @@ def _check_rule_content(content: str, contents: CampaignContents, where: str) ->
 # Which of the log's slots
 
 
-def evaluated_slots(setup: Setup, study: Study) -> tuple[int, int, int]:
+def stretch_of(setup: Setup, study: Study, most: int, least: int) -> tuple[int, int, int]:
     """The stretch of the log in which the campaign is judged.
 
     A campaign of days in the log is judged there. One of later days is judged in the latest stretch of the log that
-    begins at the same time of the week, or of the day where the log is shorter than a week.
+    begins at the same time of the week, or of the day where the log has none of that.
 
+    Args:
+        setup, study: the campaign and its log.
+        most: slots wanted.
+        least: slots of a stretch that begins at the same time of the week but is cut off by the log's end; a shorter
+            one is not taken.
     Returns:
         Column of its first slot, its length, and by how many slots the campaign's own begins later.
     """
     grid, clock = study.grid, study.log.clock
     if study.is_one_shot:
         return 0, 1, setup.begin - grid.first_slot if setup.windows else 0
-    horizon = min(study.config.evaluation.first_slots, setup.slots, grid.slots)
+    horizon = min(most, setup.slots, grid.slots)
     column = setup.begin - grid.first_slot
     if column < grid.slots:
         return column, min(horizon, grid.slots - column), 0
-    labelled = np.flatnonzero(grid.labelled.any(axis=0))
-    last = int(labelled.max()) + 1 - horizon if len(labelled) else 0
+    end = labelled_slots(grid)
+    last = end - horizon
     for days in (7, 1):
         period = max(1, clock.slots_in(days))
         alike = last - (last - column) % period
-        if alike >= 0:
-            return alike, horizon, column - alike
+        if alike < 0:
+            alike += period
+        slots = min(horizon, end - alike)
+        if slots >= min(least, horizon):
+            return alike, slots, column - alike
     return 0, horizon, column
+
+
+def labelled_slots(grid: DecisionGrid) -> int:
+    """Slots up to the last whose outcomes are known of anybody."""
+    labelled = np.flatnonzero(grid.labelled.any(axis=0))
+    return int(labelled.max()) + 1 if len(labelled) else grid.slots
 
 
 def logged_sends(study: Study) -> np.ndarray:

@@ -16,30 +16,27 @@ from campaigns.campaign_contents import unread_notes, unseen_values
 from campaigns.campaign_spec import CampaignSpec
 from campaigns.clock import DAYPARTS
 from campaigns.errors import CampaignError
-from campaigns.features import daypart_of
 from campaigns.history import ABSENT, HOLD
-from campaigns.observation import make_calendar
 from evaluation.blend import blend_curve
 from evaluation.by_attributes import estimate_by_attributes, kinds_of
 from evaluation.live_test import DAYS, Spread, plan_test, spread_of
 from evaluation.new_campaign import (
     CAMPAIGN,
-    AsLogged,
     Unknown,
     by_segment,
     campaign_report,
-    sends_by_daypart,
 )
-from evaluation.offline import LoggedSlots, collect_slots, logged_rewards
+from evaluation.offline import LoggedSlots, check_slots, collect_slots, logged_rewards
 from evaluation.offline_evidence import one_shot_details
 from evaluation.segments import LEAST_CUSTOMERS
 from policies.following import Decides
+from scripts.pipeline.campaign_horizon import whole_horizon
 from scripts.pipeline.campaign_market import market_part
 from scripts.pipeline.campaign_segments import Segments, customer_segments
-from scripts.pipeline.campaign_setup import Judged, Setup, evaluated_slots, logged_sends, set_up, settings_of_setup
-from scripts.pipeline.context import JUDGE, Study, content_categories, load_logging_policy, load_model, settings_of
+from scripts.pipeline.campaign_setup import Judged, Setup, logged_sends, set_up, settings_of_setup, stretch_of
+from scripts.pipeline.campaign_unknown import logger_of, unknown_of
+from scripts.pipeline.context import JUDGE, Study, content_categories, load_model, settings_of
 from scripts.pipeline.earlier_run import Models
-from scripts.pipeline.fit_stage import FREE
 from scripts.pipeline.progress import StageProgress
 from scripts.pipeline.stage import Stage, show, write_json
 
@@ -89,7 +86,8 @@ def _judged(study: Study, setup: Setup) -> Judged:
             "those "
             "that judge; at least 2 are needed. Ask for more of them."
         )
-    return Judged(rows, *evaluated_slots(setup, study))
+    first = study.config.evaluation.first_slots
+    return Judged(rows, *stretch_of(setup, study, first, first))
 
 
 def _answer(
@@ -103,13 +101,16 @@ def _answer(
     config, spec = study.config, setup.spec
     slots = _collect(study, models, setup, judged, progress)
     unseen = unseen_values(setup.contents, study.content_encoder, logged_sends(study))
-    unknown = _unknown(study, setup, judged, unseen)
+    unknown = unknown_of(study, setup, judged, unseen)
     names = [str(name) for name in setup.catalogue.ids]
     words = list(dict.fromkeys(word for told in unseen.values() for word in told))
     asked = (names, words, config.evaluation, config.seed)
     report = campaign_report(slots, unknown, *asked)
     spread = _detail(study, setup, slots, report)
     curve, safe, why_no_curve = _blend(slots, report, config.evaluation, config.seed)
+    if report["offline"] is not None:
+        report["offline"]["blend"] = safe  # by the same bounds as the curve
+    whole = whole_horizon(study, models, setup, judged, unseen, check_slots(slots).reason, progress)
     rows, suppressed = by_segment(slots, unknown, segments.code[judged.rows], segments.labels, *asked)
     market = market_part(study, models, setup, judged, segments, unknown.silent, progress)
     for row in rows:
@@ -136,6 +137,7 @@ def _answer(
         "offline": report["offline"],
         "offline_reason": report["offline_reason"],
         "prediction": report["prediction"],
+        "whole_horizon": whole,
         "distributions": spread,
         "by_attributes": _by_attributes(study, setup, slots, unknown),
         "unlogged": report["unlogged"] | {
@@ -147,9 +149,9 @@ def _answer(
         "blend_reason": why_no_curve,
         "segments": {"by": segments.by, "rows": rows, "suppressed": suppressed, "least": LEAST_CUSTOMERS},
         "market": market,
-        "plan": _plan(study, setup, report, market, safe),
+        "plan": _plan(study, setup, report, whole, market, safe),
         "probabilities": "fitted" if slots.fitted else "logged",
-        "notes": _notes(study, setup, judged, slots, market),
+        "notes": _notes(study, setup, judged, slots, whole, market),
     }  # fmt: skip
 
 
@@ -158,15 +160,11 @@ def _answer(
 
 def _collect(study: Study, models: Models, setup: Setup, judged: Judged, progress: StageProgress) -> LoggedSlots:
     """The audience's judged stretch, with what the campaign would do in it."""
-    free = models.incumbent.folder / FREE
-    logger = AsLogged(
-        load_logging_policy(free if free.is_dir() else models.incumbent.folder),
-        torch.from_numpy(~setup.contents.is_new),
-    )
     policies: dict[str, Decides] = {CAMPAIGN: setup.serves(study, judged.rows, judged.shift)}
     return collect_slots(
         study.grid.take(judged.rows), _people(study, judged.rows), setup.catalogue, study.log.clock,
-        setup.policy.guardrails, study.objective, policies, load_model(models.train.folder), logger, judged.slots,
+        setup.policy.guardrails, study.objective, policies, load_model(models.train.folder), logger_of(models, setup),
+        judged.slots,
         lambda done: progress.update(done, judged.slots, "log"), judged.column,
     )  # fmt: skip
 
@@ -199,27 +197,6 @@ def _people(study: Study, rows: np.ndarray) -> Population:
     return study.population.take(torch.from_numpy(rows))
 
 
-def _dayparts(study: Study, zone: torch.Tensor, first_slot: int, slots: int) -> np.ndarray:
-    """Of each slot, on the customers' own clocks. Shape [N, slots], int64."""
-    calendar = make_calendar(study.log.clock, study.population.zones, first_slot, slots)
-    return daypart_of(calendar.minute).numpy()[zone.numpy()]
-
-
-def _unknown(study: Study, setup: Setup, judged: Judged, unseen: dict[int, list[str]]) -> Unknown:
-    grid = study.grid
-    everywhere = _dayparts(study, study.population.zone, grid.first_slot, grid.slots)
-    sends = logged_sends(study)
-    new = setup.contents.is_new.copy()
-    new[: setup.contents.logged] = sends == 0
-    strange = np.zeros(len(new), dtype=bool)
-    strange[list(unseen)] = True
-    silent = sends_by_daypart(grid.decision, everywhere) == 0
-    if study.is_one_shot:  # everything was sent in one slot: no time of the day was chosen
-        silent[:] = False
-    there = _dayparts(study, _people(study, judged.rows).zone, grid.first_slot + judged.column, judged.slots)
-    return Unknown(new, strange, there, silent)
-
-
 def _blend(
     slots: LoggedSlots, report: dict[str, Any], settings: Any, seed: int
 ) -> tuple[list[dict[str, Any]], float, str | None]:
@@ -235,8 +212,14 @@ def _blend(
 
 
 def _plan(
-    study: Study, setup: Setup, report: dict[str, Any], market: dict[str, Any] | None, safe: float
+    study: Study,
+    setup: Setup,
+    report: dict[str, Any],
+    whole: dict[str, Any] | None,
+    market: dict[str, Any] | None,
+    safe: float,
 ) -> dict[str, Any]:
+    over_all = None if whole is None else whole["offline"]
     grid, clock = study.grid.take(np.flatnonzero(setup.audience)), study.log.clock
     rewards = logged_rewards(grid, study.catalogue, study.objective, grid.slots)
     known = (grid.decision != ABSENT) & grid.labelled
@@ -246,7 +229,7 @@ def _plan(
         found = spread_of(rewards, known, 1 if study.is_one_shot else clock.slots_in(days), days)
         if found is not None:
             spreads.append(found)
-    gain, source = _assumed(study, report, market)
+    gain, source = _assumed(study, report, over_all, market)
     opt_outs = None
     if "unsubscribed" in grid.outcomes and known.any():
         a_day = 24 / clock.slot_hours if not study.is_one_shot else 1 / max(1, study.objective.horizon_days)
@@ -254,11 +237,14 @@ def _plan(
     sends = market["sends_per_customer_day"] if market else report["unlogged"]["sends_per_decision"]
     return plan_test(
         spreads, gain, source, int(setup.audience.sum()), int(setup.contents.offered.sum()), sends,
-        setup.policy.guardrails.holdout, opt_outs, safe,
+        setup.policy.guardrails.holdout, opt_outs,
+        safe if over_all is None or over_all["difference"] is None else over_all["blend"],
     )  # fmt: skip
 
 
-def _assumed(study: Study, report: dict[str, Any], market: dict[str, Any] | None) -> tuple[float | None, str]:
+def _assumed(
+    study: Study, report: dict[str, Any], over_all: dict[str, Any] | None, market: dict[str, Any] | None
+) -> tuple[float | None, str]:
     """The gain a day that a test is planned for, the least that any source says, and where it comes from."""
     gains: dict[str, float] = {}
     offline = report["offline"]
@@ -267,6 +253,11 @@ def _assumed(study: Study, report: dict[str, Any], market: dict[str, Any] | None
         if not study.is_one_shot:
             days = offline["horizon_slots"] * study.log.clock.slot_hours / 24
         gains[f"the log's estimate by {offline['estimator']}"] = offline["difference"]["value"] / days
+    if over_all is not None and over_all["difference"] is not None:
+        days = over_all["horizon_slots"] * study.log.clock.slot_hours / 24
+        gains[f"the log's estimate over {days:g} days by {over_all['estimator']}"] = (
+            over_all["difference"]["value"] / days
+        )
     if market is not None and market["campaign"]["worlds"]:
         least = market["campaign"]["range"]["difference"]["low"]
         gains["the lower of the markets' own answers"] = least / market["days"]
@@ -323,14 +314,26 @@ def _contents(setup: Setup, unseen: dict[int, list[str]], slots: LoggedSlots) ->
     return rows
 
 
-def _notes(study: Study, setup: Setup, judged: Judged, slots: LoggedSlots, market: dict[str, Any] | None) -> list[str]:
+def _notes(
+    study: Study,
+    setup: Setup,
+    judged: Judged,
+    slots: LoggedSlots,
+    whole: dict[str, Any] | None,
+    market: dict[str, Any] | None,
+) -> list[str]:
     notes = [*setup.notes, *unread_notes(setup.contents, study.content_encoder)]
     hours = judged.slots * study.log.clock.slot_hours
-    if not study.is_one_shot:
+    if whole is not None:
         notes.append(
-            f"From the log alone the campaign's first {hours:g} hours are judged: over more decisions such "
-            "estimates lose "
-            "all precision. What follows is the markets' answer."
+            f"The estimate of the first {hours:g} hours leans on the log's own weights alone; over more decisions they "
+            "lose all precision. "
+            + (
+                "The log says nothing of what follows: there are the markets' answers alone."
+                if whole["offline"] is None or whole["offline"]["difference"] is None
+                else "That over more days leans on a model of what follows from a state, corrected by weights of a few "
+                "decisions: it can be wrong where customers remember for days what the model does not see."
+            )
         )
     if judged.shift and not study.is_one_shot:
         notes.append(

@@ -6,6 +6,7 @@ from typing import Any
 
 from rich.table import Table
 
+from review.campaign_horizon import covered
 from scripts.pipeline.table import console_of, interval_text
 
 
@@ -27,6 +28,12 @@ def print_campaign(answer: dict[str, Any]) -> None:
         table.add_row(
             f"the log alone ({offline['estimator']})", hours, interval_text(offline, 3),
             interval_text(offline["difference"], 3),
+        )  # fmt: skip
+    whole = answer["whole_horizon"]
+    if whole is not None and whole["offline"] is not None:
+        table.add_row(
+            f"the log alone ({whole['offline']['estimator']})", f"{whole['days']:g} days",
+            interval_text(whole["offline"], 3), interval_text(whole["offline"]["difference"], 3),
         )  # fmt: skip
     weighed = answer["by_attributes"]
     if weighed is not None:
@@ -50,6 +57,12 @@ def print_campaign(answer: dict[str, Any]) -> None:
         f"never saw; judged on {dates['judged'][0]} to {dates['judged'][1]} ({dates['timezone']}).",
         style="dim", highlight=False,
     )  # fmt: skip
+    if whole is not None:
+        console.print(
+            f"From the log alone, over {covered(whole['days'], whole['of_days'])}: {whole['verdict']}. "
+            f"{whole['sentence']}",
+            highlight=False,
+        )
     _print_unlogged(answer, console)
     _print_segments(answer, console)
     for text in [*answer["plan"]["words"], *answer["notes"]]:

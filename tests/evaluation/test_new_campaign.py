@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -54,6 +55,11 @@ def unknown(slots: LoggedSlots, unseen: bool = False, silent: tuple[bool, ...] =
         np.array([False, False, True]), np.array([False, False, unseen]), np.ones(slots.action.shape, dtype=np.int64),
         np.array(silent),
     )  # fmt: skip
+
+
+def shares_of(slots: LoggedSlots, about: Unknown) -> dict[str, Any]:
+    """What of the campaign rests on what was never logged."""
+    return unknown_shares(slots.target[CAMPAIGN], slots.predicted, slots.known, about)
 
 
 def report(slots: LoggedSlots, about: Unknown) -> dict[str, object]:
@@ -112,14 +118,14 @@ def test_times_at_which_nothing_was_ever_sent_are_not_identifiable() -> None:
 
 def test_shares_count_sends_and_what_they_gain() -> None:
     slots = one_step((0.5, 0.0, 0.1, 0.4), customers=10)
-    shares = unknown_shares(slots, unknown(slots, unseen=True, silent=(True, False, False, False)))
+    shares = shares_of(slots, unknown(slots, unseen=True, silent=(True, False, False, False)))
     assert shares["sends_per_decision"] == pytest.approx(0.5)
     assert shares["new_contents"]["share_of_sends"] == pytest.approx(0.8)
     # 0.4 x (2 - 1) of 0.1 x (3 - 1) + 0.4 x (2 - 1)
     assert shares["unseen_values"]["share_of_gain"] == pytest.approx(0.4 / 0.6)
     assert shares["silent_dayparts"]["share_of_sends"] == 0.0
     nothing = one_step((1.0, 0.0, 0.0, 0.0), customers=10)
-    assert unknown_shares(nothing, unknown(nothing))["unlogged"] == {"share_of_sends": None, "share_of_gain": None}
+    assert shares_of(nothing, unknown(nothing))["unlogged"] == {"share_of_sends": None, "share_of_gain": None}
 
 
 def test_customers_without_a_labelled_decision_give_no_figure() -> None:

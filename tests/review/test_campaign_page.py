@@ -111,6 +111,34 @@ def test_what_was_not_estimated_is_said_in_its_place() -> None:
     assert "0.70 to 1.70" not in found.text
 
 
+WHOLE = {
+    "of_days": 28.0, "days": 21.0, "slots": 126, "verdict": "worse", "sentence": "The campaign earns 2.5 less.",
+    "offline": {"estimator": "truncated DR", **gain(8.0), "difference": gain(-2.5), "blend": 0.25,
+                "blends": [{"share": 0.25, **gain(1.0)}, {"share": 1.0, **gain(-2.5)}], "minimum_detectable": 0.75,
+                "diagnostics": {"window": 2, "effective_share": 0.61, "mean_weight": 1.01, "fqe_support": 0.15}},
+}  # fmt: skip
+
+
+def test_the_estimate_over_all_days_stands_labelled_beside_that_of_the_first() -> None:
+    found = page(whole_horizon=WHOLE)
+    assert "spring: would have earned more than what was done in its first 24 hours" in found.text
+    assert "Over its first 24 hours: better" in found.text
+    assert "Over 21 of its 28 days: worse The campaign earns 2.5 less." in found.text
+    assert "the log alone (truncated DR) 21 of its 28 days 8.00" in found.text
+    assert "Up to 25 % of the decisions" in found.text
+    assert "Up to 60 % of the decisions" in found.text
+    assert "decisions over which weights are multiplied 2" in found.text
+    assert len(found.figures) == 5
+
+
+def test_why_there_is_no_estimate_over_all_days_is_said() -> None:
+    nothing = {"offline": None, "of_days": 28.0, "days": None, "verdict": "not identifiable", "sentence": "Never sent."}
+    found = page(whole_horizon=nothing)
+    assert "Over all 28 days: not identifiable Never sent." in found.text
+    assert "Not evaluated: Never sent." in found.text
+    assert "no estimate" in found.figures[1]
+
+
 def test_a_one_shot_log_has_no_market_and_no_figure_of_one() -> None:
     found = page(market=None, segments={"by": "tier", "rows": [], "suppressed": 0, "least": 10})
     assert "market of the" not in found.text

@@ -100,6 +100,9 @@ def test_a_campaign_on_a_run_gives_an_answer_and_a_page_and_leaves_the_run_alone
     assert sum(c["share_of_sends"] for c in answer["contents"]) == pytest.approx(1.0)
     assert answer["audience"]["judged"] == 60
     assert answer["offline"]["horizon_slots"] == 6
+    assert answer["whole_horizon"]["offline"] is None
+    assert "60 customers" in answer["whole_horizon"]["sentence"]
+    assert "60 customers" in out
     assert set(answer["market"]["campaign"]["worlds"]) == {"train", "judge"}
     assert "no coverage is claimed" in answer["market"]["label"]
     assert answer["unlogged"]["new_contents"]["share_of_sends"] > 0
@@ -151,6 +154,30 @@ def test_a_category_never_sent_is_not_identifiable_and_days_after_the_log_are_ju
     assert any("lie after the log" in note for note in answer["notes"])
     assert any("garden never occurred in training" in note for note in answer["notes"])
     assert "not identifiable" in out
+
+
+def test_all_days_of_a_campaign_of_logged_contents_are_judged_and_new_ones_are_not(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for module in ("evaluation.campaign_horizon", "scripts.pipeline.campaign_horizon"):
+        monkeypatch.setattr(f"{module}.LEAST_CUSTOMERS", 50)
+    answers = {}
+    rule = {"rule": {"cap": 2, "daypart": "any", "content": "rotate"}, "exploration": 0.9}
+    for name, contents in (("logged", {"logged": "all"}), ("new", {"logged": "all", "list": [NEW]})):
+        file = written(tmp_path, contents=contents, policy=rule, segments="segment")
+        code, out, err = leave(monkeypatch, capsys, f"run={run}", f"campaign={file}", f"out={tmp_path / name}")
+        assert code == 0, err
+        assert "From the log alone, over all 3 days" in out
+        answers[name] = json.loads((tmp_path / name / "campaign.json").read_text(encoding="utf-8"))
+    found = answers["logged"]["whole_horizon"]
+    assert (found["slots"], found["days"], found["customers"]) == (18, 3.0, 60)
+    assert found["judged"] == ["2025-03-03 00:00", "2025-03-06 00:00"]
+    assert found["offline"]["estimator"] == "truncated DR"
+    assert found["offline"]["diagnostics"]["slots_logged"] == 18
+    assert answers["new"]["whole_horizon"]["verdict"] == "not identifiable"
+    assert "contents that were never sent (new)" in answers["new"]["whole_horizon"]["sentence"]
+    for answer in answers.values():  # one definition of the largest safe share
+        assert answer["offline"]["blend"] == answer["safe_share"]
 
 
 def test_days_in_the_log_are_judged_there(
