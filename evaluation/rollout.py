@@ -39,6 +39,8 @@ class Rollout:
         expected: sums over customers and slots of E[.] by outcome name.
         heatmap: sends by local weekday (Monday first) and local hour of the slot. Shape [7, 24].
         contents: sends of each content, by customer. Shape [N, K].
+        by_channel: sums over the slots with a send by each channel: sends, their cost, opens (expected), purchases
+            (expected), opt-outs (expected), value. Shape [M, 6].
         by_daypart: slots, sends, opens (expected), purchases (expected), opt-outs (expected), value. Shape [4, 6].
         held_because: share of customers' slots in which a guardrail left nothing to send, by the rule that is named
             first; `content_limits` where only limits of single contents did. Empty where no guardrails were given.
@@ -56,6 +58,7 @@ class Rollout:
     expected: dict[str, float]
     heatmap: np.ndarray
     contents: np.ndarray
+    by_channel: np.ndarray
     by_daypart: np.ndarray
     held_because: dict[str, float]
 
@@ -98,6 +101,7 @@ def rollout(
     contents = torch.zeros(customers, 1 + len(world.catalogue))
     held: dict[str, float] = {}
     by_daypart = torch.zeros(4, 6)
+    by_channel = torch.zeros(len(world.catalogue.channels), 6, dtype=torch.float64)
     names = ("opened", "clicked", "visited", "purchased", "unsubscribed", "value")
     expected = torch.zeros(len(names), dtype=torch.float64)
     for slot in range(horizon):
@@ -135,6 +139,9 @@ def rollout(
             dim=1,
         )
         by_daypart.index_add_(0, seen.daypart, sums)
+        to, costs = torch.nonzero(sent).squeeze(1), cost[decision].unsqueeze(1)
+        figures = torch.cat([sums[:, 1:2], costs, sums[:, 2:]], dim=1)
+        by_channel.index_add_(0, world.catalogue.channel[decision[to] - 1], figures[to].double())
         expected += torch.stack([getattr(outcome, f"expected_{name}").double().sum() for name in names])
         if progress is not None:
             progress(slot + 1)
@@ -152,6 +159,7 @@ def rollout(
         dict(zip(names, expected.tolist(), strict=True)),
         heatmap.view(7, 24).numpy(),
         contents[:, 1:].numpy(),
+        by_channel.numpy(),
         by_daypart.numpy(),
         held,
     )

@@ -120,6 +120,7 @@ class Behaviour:
         held_because: guardrail -> share of decisions that it held back.
         thin_support_share: share of decisions where the log is thin.
         thin_send_share: share of sends where it is.
+        channels: rows as the run wrote them (`evaluation.by_channel`); empty where all contents go by one.
         segments: rows as the run wrote them, those of too few customers left out.
         suppressed: how many segments were left out.
     """
@@ -134,6 +135,7 @@ class Behaviour:
     held_because: dict[str, float]
     thin_support_share: float | None
     thin_send_share: float | None
+    channels: list[dict[str, Any]] = field(default_factory=list)
     segments: list[dict[str, Any]] = field(default_factory=list)
     suppressed: int = 0
 
@@ -305,6 +307,7 @@ def _behaviour(entry: Mapping[str, Any], customers: float | None) -> Behaviour:
         held_because=_shares(entry.get("held_because")),
         thin_support_share=number(entry.get("thin_support_share")),
         thin_send_share=number(entry.get("thin_send_share")),
+        channels=[dict(row) for row in mappings(entry.get("channels")) if text_of(row.get("channel"))],
         segments=shown,
         suppressed=len(rows) - len(shown),
     )

@@ -16,6 +16,7 @@ from markupsafe import Markup
 from campaigns.errors import CampaignError
 from review import brief, charts, trust, words
 from review.changes import changes_section
+from review.channels import channels_section
 from review.comparison import certain_ranges, gap_section, worth_section
 from review.data_quality import data_section
 from review.effects import effects_section, segments_section
@@ -127,6 +128,7 @@ def _behaviour(
         "often": _often(parts),
         "suppressed_bars": any(share is None for part in parts.values() for share in part.frequency.values()),
         "what": _what(parts),
+        "channels": channels_section(chosen, does, number(evidence.part("summary").get("horizon_days"))),
         "thin": words.percent(first.thin_support_share),
         "thin_known": first.thin_support_share is not None,
         "segments": _segments(first),

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from agents.panel import AGENTS, BEST_RULE
+from evaluation.by_channel import by_channel
 from evaluation.intervals import Interval, mean_interval
 from evaluation.limits import BROKEN, Limit, limits_of, use_of
 from evaluation.segments import behaviour_by_segment
@@ -276,6 +277,7 @@ def behaviour_of(
                 {"content": str(i), "share": float(c / max(by_content.sum(), 1e-9))}
                 for i, c in zip(study.catalogue.ids, by_content, strict=True)
             ],
+            **_channels(study, part),
             "held_because": held[name],
             **thin[name],
             "segments": behaviour_by_segment(
@@ -283,6 +285,14 @@ def behaviour_of(
             ),
         }
     return {"policies": policies, "where": f"the judging world ({study.family(JUDGE)})", "customers": customers}
+
+
+def _channels(study: Study, part: dict[str, np.ndarray]) -> dict[str, Any]:
+    """What a policy does by channel; nothing where all contents go by one."""
+    catalogue = study.catalogue
+    if len(catalogue.channels) == 1:
+        return {}
+    return {"channels": by_channel(part["by_channel"], part["contents"], catalogue.channel.numpy(), catalogue.channels)}
 
 
 def _rounded(content: Any) -> Any:

@@ -21,6 +21,7 @@ from envs.reference.simulate import simulate
 from envs.reference.variants import VARIANTS
 from envs.reference.world import ReferenceWorld
 from envs.truth import Truth, make_truth
+from evaluation.by_channel import by_channel
 from evaluation.rollout import Rollout, rollout
 from policies.rules import Random
 from tests.worlds import Serves
@@ -184,3 +185,35 @@ def test_customers_keep_every_field_when_rows_are_taken() -> None:
     for f in fields(people):
         if f.name != "users":
             assert torch.equal(getattr(taken, f.name), getattr(people, f.name)[torch.tensor([2, 2, 0])])
+
+
+def test_figures_by_channel_add_up_to_the_whole() -> None:
+    world = truth()
+    result = played(world)
+    channel, names = world.catalogue.channel.numpy(), world.catalogue.channels
+    table = {row["channel"]: row for row in by_channel(result.by_channel, result.contents, channel, names)}
+    cost = world.catalogue.cost.numpy()
+    for index, name in enumerate(names):
+        row, sends = table[name], result.contents[:, channel == index]
+        assert row["customers"] == (sends.sum(axis=1) > 0).sum() > 50
+        assert row["sends"] * CUSTOMERS == pytest.approx(sends.sum())
+        assert row["cost"] * CUSTOMERS == pytest.approx(float(sends.sum(axis=0) @ cost[channel == index]), rel=1e-5)
+    opens = sum(row["opens"] for row in table.values()) * CUSTOMERS
+    assert opens == pytest.approx(result.expected["opened"], rel=1e-5)  # nothing is opened without a send
+    outs = sum(row["opt_outs"] for row in table.values()) * CUSTOMERS
+    assert outs == pytest.approx(result.expected["unsubscribed"], rel=1e-5)
+    assert 0 < sum(row["purchases"] for row in table.values()) * CUSTOMERS < result.expected["purchased"]
+    assert table["sms"]["opens"] / table["sms"]["sends"] > table["email"]["opens"] / table["email"]["sends"]
+
+
+def test_a_channel_that_reaches_few_customers_is_not_told() -> None:
+    contents = np.zeros((100, 3))
+    contents[:9, 0] = contents[:10, 1] = 1
+    sums = np.full((3, 6), 50.0)
+    few, enough, none = by_channel(sums, contents, np.arange(3), ("sms", "push", "email"))
+    assert few["suppressed"]
+    assert {value for key, value in few.items() if key not in ("channel", "suppressed")} == {None}
+    assert enough["customers"] == 10
+    assert enough["value_per_send"] == 1.0
+    assert none["customers"] == 0
+    assert none["value_per_send"] is None

@@ -442,3 +442,20 @@ def test_a_market_that_fails_its_gate_and_is_used_all_the_same_is_a_problem(tmp_
     assert "May it be trusted? Not yet. Problems: the market gate." in text
     assert "+3.05 to +3.45, predicted, but the market failed its gate" in text
     assert "problem Does the simulated market give back the log? The market does not give back" in text
+
+
+def test_channels_stand_beside_the_incumbents_where_there_are_several(page: Page, tmp_path: Path) -> None:
+    assert "By which channel" not in page.text
+    parts = sequential()
+    policies = parts["evaluation/behaviour.json"]["policies"]
+    row = {"suppressed": False, "customers": 1200, "sends": 8.0, "cost": 0.048, "opens": 2.0, "purchases": 0.4,
+           "opt_outs": 0.01, "value_per_send": 1.375}  # fmt: skip
+    lone = dict.fromkeys(row) | {"channel": "sms", "suppressed": True}
+    policies["ppo"]["channels"] = [{"channel": "email", **row}, {**lone, "sends": 93.7, "customers": 9}]
+    policies["incumbent"]["channels"] = [{"channel": "email", **row, "sends": 4.0}, {"channel": "sms", **row}]
+    text = page_of(tmp_path, parts).text
+    table = text[text.index("By which channel") : text.index("In the judging market. Sends a week and cost")]
+    assert "email PPO agent 1,200 2.00 0.048 25 % 5.0 % 0.12 % 1.38" in table.replace("\u00a0", " ")
+    assert "Incumbent 1,200 1.00 0.048 50 %" in table.replace("\u00a0", " ")
+    assert "sms PPO agent <10 - - - - - - Incumbent 1,200" in table
+    assert "93.7" not in table
