@@ -10,7 +10,8 @@ truth: the same `--customers` there for every policy, with the same noise. A JSO
 - `regret`: what the policy with the highest judged value falls short of the truly best one, `of_best_gain` as a share
   of the best true gain over the incumbent, `of_range` as a share of the range between worst and best policy;
 - `agents`: of everything that learned, the exploitation gap (training - judged) / training gain over the incumbent,
-  none where that gain may be nothing; judged - truth in the objective's unit, and as a share of the training gain.
+  none where that gain may be nothing; judged - truth in the objective's unit, and as a share of the training gain;
+- `others`: the same of rules that learned nowhere, and so exploited nothing: what they lose is how the worlds differ.
 
 `--remedies` instead trains PPO alone, with the support mask off, with pessimism, and with other numbers of members in
 the training world's network, and tells the same of each. The default guardrails are stricter than the mask, so that
@@ -94,8 +95,13 @@ def panel_of(study: Study, train: Stage, incumbent: Stage, learners: Sequence[st
     for name, shares in BLENDS.items():
         for share in shares if name in panel else ():
             # A blend is a policy that explores the incumbent often.
-            panel[f"{name}, {share:.0%}"] = replace(panel[name], exploration=1 - share, incumbent=source)
+            panel[blend_name(name, share)] = replace(panel[name], exploration=1 - share, incumbent=source)
     return panel
+
+
+def blend_name(name: str, share: float) -> str:
+    """Of the blend of a policy with the incumbent."""
+    return f"{name}, {share:.0%}"
 
 
 def play(study: Study, panel: Mapping[str, Policy], train: Stage, judge: Stage, customers: int) -> Values:
@@ -185,6 +191,7 @@ def figures_of(values: Values, learners: Sequence[str], seed: int) -> dict[str, 
         where: replicates(np.stack([values[name][where] for name in names]), seed + number)
         for number, where in enumerate((TRAINING, JUDGED, TRUTH))
     }
+    learned = {INCUMBENT, *learners, *(blend_name(name, share) for name in BLENDS for share in BLENDS[name])}
     of_gain, of_range = regrets(means[JUDGED], means[TRUTH], names.index(INCUMBENT))
     best = {where: names[int(mean[:, -1].argmax())] for where, mean in means.items()}
     return {
@@ -203,6 +210,7 @@ def figures_of(values: Values, learners: Sequence[str], seed: int) -> dict[str, 
             "of_range": interval_of(of_range).to_dict(),
         },
         "agents": {name: exploitation(gains[name], seed) for name in names if name in learners},
+        "others": {name: exploitation(gains[name], seed) for name in names if name not in learned},
     }
 
 
@@ -228,7 +236,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--variants", nargs="+", default=known, choices=known)
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
-    parser.add_argument("--customers", type=int, default=4000, help="who play every policy, in each world")
+    parser.add_argument("--customers", type=int, default=3000, help="who play every policy, in each world")
     parser.add_argument("--learners", nargs="+", default=list(LEARNERS), choices=list(PANEL))
     parser.add_argument("--remedies", nargs="*", choices=list(REMEDIES), help="these alone; none named: all")
     parser.add_argument("--cache", type=Path, default=Path(".cache"))

@@ -54,6 +54,8 @@ def test_a_policy_that_only_the_training_world_likes_shows_in_every_figure() -> 
     assert found["regret"]["chosen"] == found["regret"]["truly_best"] == "agent"
     assert found["regret"]["of_best_gain"]["value"] == 0.0
     assert found["policies"]["agent"][TRAINING]["value"] == pytest.approx(10.0)
+    assert set(found["agents"]) == {"agent"}
+    assert found["others"]["rule"]["exploitation_gap"]["value"] == pytest.approx(0.0)
     agent = found["agents"]["agent"]
     assert agent["exploitation_gap"]["value"] == pytest.approx(0.5)
     assert agent["judged_minus_truth"]["value"] == pytest.approx(1.0)
