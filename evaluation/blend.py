@@ -13,11 +13,15 @@ from typing import Any
 
 import numpy as np
 
+from evaluation.diagnostics import diagnose_weights
 from evaluation.estimators import Contributions
 from evaluation.intervals import bootstrap, simultaneous_factors
-from evaluation.offline import LoggedSlots
+from evaluation.logged_slots import LoggedSlots
 from evaluation.offline_settings import OfflineSettings
-from evaluation.verdict import SHARES, diagnose_weights
+from evaluation.verdict import decides_as_logged
+
+SHARES = tuple(a / 10 for a in range(1, 11))
+"""Shares of decisions that a blend may give to the new policy."""
 
 NOTHING = "0.0"
 """The blend that is what was logged."""
@@ -62,7 +66,8 @@ def blend_curve(
         By share: `share`, `value`, `low`, `high`, `difference` to what was logged, `band` (the difference with
         one-sided bounds of 95 % that hold for all shares at once), and why it is `refused` (None where it is not); and
         the largest share whose lower bound is above zero, 0 where none is. A blend is refused by its departure from
-        the incumbent at full scale: a small share cannot hide a bad weight (`evaluation.verdict.largest_blend`).
+        the incumbent at full scale, 1 + (weight - 1) / a: for one slot the policy's own weight whatever a is, so that
+        a small share cannot hide a bad one. A policy that decides as was logged has nothing to gain, and no safe share.
     """
     use = np.flatnonzero(slots.known[:, 0])
     if not len(use):
@@ -74,6 +79,7 @@ def blend_curve(
     why = {share: diagnose_weights(1 + (found[share][1] - 1) / share).refused for share in shares}
     errors = {str(share): result.standard_error(str(share), NOTHING) for share in shares if why[share] is None}
     below, above = simultaneous_factors(result, errors, NOTHING, BAND_LEVEL)
+    same = decides_as_logged(diagnose_weights(blend_contributions(here, name, 1.0)[1]))
     curve, safe = [], 0.0
     for share in shares:
         point: dict[str, Any] = dict.fromkeys(("value", "low", "high", "difference", "band"))
@@ -85,7 +91,7 @@ def blend_curve(
                 "difference": difference.to_dict(),
                 "band": {"value": difference.value, "low": low, "high": high},
             }
-            if low > 0:
+            if low > 0 and not same:  # what is left of a gain is rounding
                 safe = max(safe, share)
         curve.append({"share": share, **point, "refused": why[share]})
     return curve, safe

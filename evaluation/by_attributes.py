@@ -16,7 +16,7 @@ import pandas as pd
 from evaluation.content_attributes import MIPS, KnownEmbedding, OffCEM, attribute_embedding
 from evaluation.estimators import Contributions, LoggedDecisions
 from evaluation.intervals import bootstrap
-from evaluation.offline import LoggedSlots
+from evaluation.logged_slots import LoggedSlots
 from evaluation.offline_settings import OfflineSettings
 from evaluation.verdict import diagnose, judge
 

@@ -81,6 +81,7 @@ def market_gate(
     level: float = 0.95,
     draws: int = 1000,
     seed: int = 0,
+    units: np.ndarray | None = None,
 ) -> MarketGate:
     """Holds a market against a log.
 
@@ -95,20 +96,21 @@ def market_gate(
         level: of the totals' intervals; the others' is `SURE_LEVEL`.
         draws: bootstrap draws of customers.
         seed: of the bootstrap.
+        units: what the bootstrap draws as one, such as households; None where each customer stands alone. Shape [N].
     """
-    checks = check_totals(grid, simulated, catalogue, margin, level, draws, seed)
+    checks = check_totals(grid, simulated, catalogue, margin, level, draws, seed, units)
     few = min(draws, 400)
     names = [str(content) for content in catalogue.ids]
-    found, strata = check_strata(grid, simulated, names, slots_per_day, margin, SURE_LEVEL, few, seed)
+    found, strata = check_strata(grid, simulated, names, slots_per_day, margin, SURE_LEVEL, few, seed, units)
     checks += found
     effects: list[EffectTable] = []
     if answers is not None:
         found, effects = check_effects(answers, SURE_LEVEL, few, seed)
         checks += found + check_tilts(answers, margin, SURE_LEVEL, few, seed)
-    realism, telling = check_realism(grid, simulated, slots_per_day, level, few, seed)
+    realism, telling = check_realism(grid, simulated, slots_per_day, level, few, seed, units)
     if realism is not None:
         checks.append(realism)
-    season = season_of(grid, simulated, slots_per_day, margin, level, few, seed)
+    season = season_of(grid, simulated, slots_per_day, margin, level, few, seed, units)
     verdict, note = judge(checks, margin, season)
     return MarketGate(verdict, margin, tuple(checks), note, tuple(strata), tuple(effects), season, tuple(telling))
 
@@ -121,6 +123,7 @@ def check_totals(
     level: float,
     draws: int,
     seed: int,
+    units: np.ndarray | None = None,
 ) -> list[GateCheck]:
     """Sends, outcomes and sends by content, per customer, over the customers' slots that the log shows.
 
@@ -129,7 +132,7 @@ def check_totals(
     decided = grid.decision != ABSENT
     labelled = decided & grid.labelled
     customers = max(int(decided.any(axis=1).sum()), 1)
-    weights = customer_weights(len(decided), draws, seed)
+    weights = customer_weights(len(decided), draws, seed, units)
     ran = simulated.grid.decision
 
     figures = [("sends", "total", (grid.decision > HOLD).sum(axis=1), ((ran > HOLD) & decided).sum(axis=1))]

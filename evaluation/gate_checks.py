@@ -12,6 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from evaluation.logged import customer_index
+
 OUTCOMES = {
     "opens": "opened",
     "clicks": "clicked",
@@ -67,7 +69,12 @@ def within(low: float, high: float, least: float, most: float) -> bool | None:
     return False if high < least or low > most else None
 
 
-def customer_weights(customers: int, draws: int, seed: int) -> np.ndarray:
-    """Bootstrap weights of customers, Poisson(1), the observed sample first. Shape [1 + draws, customers]."""
-    drawn = np.random.default_rng(seed).poisson(1.0, (draws, customers)).astype(np.float32)
-    return np.concatenate([np.ones((1, customers), dtype=np.float32), drawn])
+def customer_weights(customers: int, draws: int, seed: int, units: np.ndarray | None = None) -> np.ndarray:
+    """Bootstrap weights of customers, Poisson(1), the observed sample first. Shape [1 + draws, customers].
+
+    Customers of one unit, such as a household, are drawn together. `units` has shape [customers].
+    """
+    index, size = (None, customers) if units is None else customer_index(units)
+    drawn = np.random.default_rng(seed).poisson(1.0, (draws, size)).astype(np.float32)
+    weights = np.concatenate([np.ones((1, size), dtype=np.float32), drawn])
+    return weights if index is None else weights[:, index]

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from evaluation.gate_checks import OUTCOMES, GateCheck, customer_weights, within
+from evaluation.logged import customer_index
 from evaluation.logged_answers import LoggedAnswers
 
 MEAN_MARGIN, SLOPE_MARGIN = 1 / 3, 0.5
@@ -70,8 +71,8 @@ def check_effects(
     Returns:
         Two checks an outcome, of which the mean effect decides, and tables by tenth of the predicted effect.
     """
-    customers, inverse = np.unique(answers.customer, return_inverse=True)
-    weights = customer_weights(len(customers), draws, seed)
+    inverse, size = customer_index(answers.unit)
+    weights = customer_weights(size, draws, seed)
     checks, tables = [], []
     for name in EFFECTS:
         column = OUTCOMES[name]

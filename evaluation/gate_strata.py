@@ -66,6 +66,7 @@ def check_strata(
     level: float,
     draws: int,
     seed: int,
+    units: np.ndarray | None = None,
 ) -> tuple[list[GateCheck], list[Stratum]]:
     """Compares rates by stratum.
 
@@ -76,11 +77,12 @@ def check_strata(
         slots_per_day: of the grid; 0 where a slot is a week.
         margin: largest root mean squared deviation, relative.
         level, draws, seed: of the intervals, by customer bootstrap, the same customers drawn in log and market.
+        units: what the bootstrap draws as one, such as households; None where each customer stands alone. Shape [N].
     Returns:
         One check a family, and its single strata for the report. Families of sends decide nothing by themselves: the
         logging policy is fitted apart from the market.
     """
-    weights = customer_weights(len(grid.decision), draws, seed)
+    weights = customer_weights(len(grid.decision), draws, seed, units)
     minute = simulated.minute.astype(np.int64)
     daypart = minute // (MINUTES_PER_DAY // len(DAYPARTS))
     recent_slots = RECENT_HOURS * slots_per_day // 24

@@ -163,12 +163,12 @@ def check_target(target: np.ndarray, action: np.ndarray, mask: np.ndarray) -> No
             f"evaluation: target probabilities have shape {target.shape}; expected {(*action.shape, '1 + K')} with "
             f"1 + K at least {least}."
         )
-    sums = target @ np.ones(target.shape[-1])
+    rule, sums = "must be >= 0 and sum to 1", target @ np.ones(target.shape[-1])
     # NaN makes every comparison false; the whole array's minimum is found faster than each row's
-    fine = np.abs(sums - 1) < SUM_TOLERANCE
     if not target.min() >= -1e-9:
-        fine &= (target >= -1e-9).all(axis=-1)
-    _check_rows(mask & ~fine, sums, "target probabilities", "must be >= 0 and sum to 1")
+        lowest = target.min(axis=-1)
+        _check_rows(mask & ~(lowest >= -1e-9), lowest, "target probabilities", rule)
+    _check_rows(mask & ~(np.abs(sums - 1) < SUM_TOLERANCE), sums, "target probabilities", rule)
 
 
 def checked_model(predicted: np.ndarray | None, target: np.ndarray, mask: np.ndarray, name: str) -> np.ndarray:

@@ -29,7 +29,7 @@ class LoggedAnswers:
     """R free decisions of a log.
 
     Attributes:
-        customer: row of the grid. Shape [R], int64.
+        unit: of the customer: what the bootstrap draws as one, such as a household. Shape [R], int64.
         decision: HOLD or 1 + content index. Shape [R], int64.
         weight: rows of the log that each stands for. Shape [R].
         logged_prob: probability of the decision, logged or fitted. Shape [R].
@@ -45,7 +45,7 @@ class LoggedAnswers:
         fitted: whether probabilities had to be fitted.
     """
 
-    customer: np.ndarray
+    unit: np.ndarray
     decision: np.ndarray
     weight: np.ndarray
     logged_prob: np.ndarray
@@ -61,7 +61,7 @@ class LoggedAnswers:
     fitted: bool
 
     def __len__(self) -> int:
-        return len(self.customer)
+        return len(self.unit)
 
     @property
     def sent(self) -> np.ndarray:
@@ -102,6 +102,7 @@ def collect_answers(
     if not sends or not holds:
         return None
     share = min(1.0, most_rows / (sends + hold_share * holds))
+    units = population.units.numpy()
     parts: dict[str, list[np.ndarray]] = {}
     fitted = False
     for step in replay(grid, population, catalogue, clock):
@@ -123,7 +124,7 @@ def collect_answers(
         trial = torch.where(decision > HOLD, decision - 1, content)
         idle, tried = _answers(model, seen, index, trial, catalogue)
         entry: dict[str, np.ndarray] = {
-            "customer": rows,
+            "unit": units[rows],
             "decision": decision.numpy(),
             "weight": 1.0 / keep[rows],
             "logged_prob": prob.numpy(),

@@ -19,7 +19,8 @@ from campaigns.guardrails import NO_GUARDRAILS, allowed_decisions
 from campaigns.history import HOLD
 from campaigns.observation import Observation
 from evaluation.intervals import Interval
-from evaluation.offline import LoggedSlots, LogsDecisions, evaluate_offline
+from evaluation.logged_slots import LoggedSlots
+from evaluation.offline import LogsDecisions, evaluate_offline
 from evaluation.offline_settings import OfflineSettings
 from evaluation.segments import LEAST_CUSTOMERS
 from evaluation.verdict import UNSUPPORTED_TOLERANCE, Verdict, judge

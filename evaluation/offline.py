@@ -6,7 +6,7 @@ Everything is estimated on customers that learning never saw, with a reward mode
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -20,16 +20,18 @@ from campaigns.history import ABSENT, HOLD
 from campaigns.objective import Objective
 from campaigns.observation import Observation
 from campaigns.replay import replay
-from evaluation.diagnostics import PROBABILITIES
-from evaluation.estimators import DR, IPS, SNIPS, Contributions, LoggedDecisions, importance_weights, per_decision_dr
+from evaluation.blend import blend_curve
+from evaluation.diagnostics import PROBABILITIES, likeliest
+from evaluation.estimators import DR, IPS, SNIPS, Contributions, LoggedDecisions, per_decision_dr
 from evaluation.intervals import Interval, bootstrap
+from evaluation.logged_slots import LoggedSlots
 from evaluation.offline_settings import OfflineSettings
 from evaluation.one_customer import most_telling_customer
 from evaluation.one_step import doubly_robust_parts
 from evaluation.probability_check import ProbabilityReport, check_probabilities
 from evaluation.sensitivity import SensitivityProblem, sensitivity
-from evaluation.slot_context import SlotContext, context_of, full_logging, join_contexts
-from evaluation.verdict import Word, decides_as_logged, diagnose, diagnose_weights, safe_blend, verdict
+from evaluation.slot_context import context_of, join_contexts
+from evaluation.verdict import Word, decides_as_logged, diagnose, diagnose_weights, verdict
 from policies.following import Decides, following
 from propensity.response_model import ResponseModel
 from propensity.rewards import expected_rewards
@@ -41,59 +43,6 @@ NO_FIGURE: dict[str, Any] = {
     **dict.fromkeys(("value", "low", "high", "difference", "one_customer")), "blend": 0.0
 }  # fmt: skip
 """What a refused estimate says."""
-
-
-@dataclass(frozen=True)
-class LoggedSlots:
-    """The first H slots of N customers, and what policies would do in them.
-
-    Attributes:
-        action: HOLD or 1 + content index. Shape [N, H].
-        reward: what was earned; the prediction for what was decided, where a field of the log is unknown. Shape [N, H].
-        logged_prob: Shape [N, H].
-        known: slots before the first that is missing or unlabelled. Shape [N, H], bool.
-        predicted: expected rewards. Shape [N, H, 1 + K].
-        target: by policy. Shape [N, H, 1 + K] each.
-        fitted: whether logged probabilities had to be fitted.
-        context: what was known at each decision; None where it was not collected.
-        group: of customers who are drawn together, such as a household; None where each stands alone. Shape [N].
-    """
-
-    action: np.ndarray
-    reward: np.ndarray
-    logged_prob: np.ndarray
-    known: np.ndarray
-    predicted: np.ndarray
-    target: dict[str, np.ndarray]
-    fitted: bool
-    context: SlotContext | None = None
-    group: np.ndarray | None = None
-
-    @property
-    def units(self) -> np.ndarray:
-        """What intervals draw as one: groups, or else single customers. Shape [N], int64."""
-        return np.arange(len(self.action)) if self.group is None else self.group
-
-    @property
-    def logging(self) -> np.ndarray | None:
-        """Probabilities of all decisions in the first slot (`full_logging`), if they were asked. Shape [N, 1 + K]."""
-        if self.context is None or self.context.logging is None:
-            return None
-        return full_logging(self.action[:, 0], self.logged_prob[:, 0], self.context.logging[:, 0])
-
-    def take(self, rows: np.ndarray) -> LoggedSlots:
-        """The customers at `rows` (int64 or bool mask)."""
-        return LoggedSlots(
-            self.action[rows],
-            self.reward[rows],
-            self.logged_prob[rows],
-            self.known[rows],
-            self.predicted[rows],
-            {name: chances[rows] for name, chances in self.target.items()},
-            self.fitted,
-            None if self.context is None else self.context.take(rows),
-            None if self.group is None else self.group[rows],
-        )
 
 
 class LogsDecisions(Protocol):
@@ -271,14 +220,14 @@ def _several_steps(slots: LoggedSlots, settings: OfflineSettings, seed: int) -> 
     result = bootstrap(estimates, unit, settings.draws, settings.level, seed)
     report: dict[str, dict[str, Any]] = {}
     for name in slots.target:
-        diagnostics = diagnose_weights(weights[name])
+        diagnostics = diagnose_weights(weights[name], unsupported_sequences(slots, name))
         difference = result.difference(name, "incumbent")
         report[name] = {
             "estimator": "per-decision DR",
             "horizon_slots": int(slots.action.shape[1]),
             **result.interval(name).to_dict(),
             "difference": difference.to_dict(),
-            "blend": safe_blend(estimates[name], logged, weights[name], unit, settings.draws, seed),
+            "blend": blend_curve(slots, name, settings, seed)[1],
             "diagnostics": diagnostics.to_dict(),
             "verdict": verdict(difference, diagnostics),
             **_one_customer(estimates[name], logged, customer),
@@ -289,9 +238,29 @@ def _several_steps(slots: LoggedSlots, settings: OfflineSettings, seed: int) -> 
             nothing, earned = np.zeros(len(customer)), logged.numerator
             problem = SensitivityProblem(nothing, earned, earned, chance, slots.logged_prob[use], unit)
             report[name]["sensitivity"] = sensitivity(problem, level=settings.level).to_dict()
-        if diagnostics.refused:
-            report[name] |= NO_FIGURE
+        if diagnostics.refused:  # its blends are policies of their own, which may be told
+            report[name] |= NO_FIGURE | {"blend": report[name]["blend"]}
     return report
+
+
+def unsupported_sequences(slots: LoggedSlots, name: str) -> float:
+    """Probability that a policy's sequence, in the logged states, holds a decision that the logging policy (hardly)
+    ever takes there: mean over customers of 1 - prod_t (1 - u_t), which is what its mean weight falls short of 1 by.
+
+    u_t is the policy's probability of decisions that the fitted logging policy takes with less than
+    `LEAST_PROBABILITY`; where probabilities were logged only that of the decision taken is known, and such are the
+    decisions that were never taken with more.
+    """
+    known, logging = slots.known, None if slots.context is None else slots.context.logging
+    if slots.fitted and logging is not None:
+        rare = logging < LEAST_PROBABILITY
+    else:
+        logged = LoggedDecisions(
+            np.flatnonzero(known), slots.action[known], slots.reward[known], slots.logged_prob[known]
+        )  # fmt: skip
+        rare = likeliest(logged, slots.predicted.shape[2]) < LEAST_PROBABILITY
+    mass = np.where(known, np.where(rare, slots.target[name], 0.0).sum(axis=2), 0.0)
+    return float((1 - np.prod(1 - np.clip(mass, 0.0, 1.0), axis=1))[known[:, 0]].mean())
 
 
 def _one_customer(estimate: Contributions, logged: Contributions, customer: np.ndarray) -> dict[str, Any]:
@@ -331,13 +300,12 @@ def _one_step(slots: LoggedSlots, settings: OfflineSettings, seed: int) -> dict[
         difference = result.difference(chosen, "incumbent")
         if decides_as_logged(diagnostics):  # what is left is rounding, of which no interval should be made
             difference = Interval(0.0, 0.0, 0.0, settings.level)
-        weights = importance_weights(logged, target[use, 0])
         report[name] = {
             "estimator": "DR",
             "horizon_slots": 1,
             **result.interval(chosen).to_dict(),
             "difference": difference.to_dict(),
-            "blend": safe_blend(estimates[chosen], own, weights, unit, settings.draws, seed),
+            "blend": blend_curve(slots, name, settings, seed)[1],
             "diagnostics": diagnostics.to_dict(),
             "verdict": verdict(difference, diagnostics),
             "estimators": {e.name: result.interval(f"{e.name} {name}").to_dict() for e in estimators},

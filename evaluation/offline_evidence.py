@@ -10,7 +10,8 @@ import pandas as pd
 
 from campaigns.column_groups import grouped_columns
 from evaluation.estimators import LoggedDecisions
-from evaluation.offline import LoggedSlots, check_slots
+from evaluation.logged_slots import LoggedSlots
+from evaluation.offline import check_slots
 from evaluation.offline_settings import OfflineSettings
 from evaluation.one_shot_detail import INCUMBENT, detail_of, distributions
 from evaluation.probability_check import predicted_shares
@@ -76,10 +77,14 @@ def twins_of(slots: LoggedSlots, settings: OfflineSettings, seed: int) -> dict[s
     use = np.flatnonzero(slots.known[:, 0])
     if len(use) > MOST_ROWS:
         use = np.sort(np.random.default_rng([seed, 59]).choice(use, MOST_ROWS, replace=False))
-    logged = LoggedDecisions(use, slots.action[use, 0], slots.reward[use, 0], slots.logged_prob[use, 0])
+    logged = LoggedDecisions(slots.units[use], slots.action[use, 0], slots.reward[use, 0], slots.logged_prob[use, 0])
     features, logging = slots.context.features[use, 0], slots.context.logging if slots.fitted else None
     decisions = slots.predicted.shape[2]
-    others = predicted_shares(features, logged.action, use, decisions, seed) if logging is None else logging[use, 0]
+    others = (
+        predicted_shares(features, logged.action, logged.customer, decisions, seed)
+        if logging is None
+        else logging[use, 0]
+    )
     law = twin_law(logged, features, others, seed)
     targets = {name: target[use, 0] for name, target in slots.target.items()} | {INCUMBENT: law.logging}
     scores = score_on_twins(law, targets, slots.predicted[use, 0], settings.twins, settings.level, seed)

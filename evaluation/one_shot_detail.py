@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from evaluation.analytic_intervals import bernstein_interval, student_interval
-from evaluation.blend import BAND_LEVEL
+from evaluation.blend import BAND_LEVEL, SHARES
 from evaluation.by_attributes import estimate_by_attributes
 from evaluation.estimators import (
     DM,
@@ -27,11 +27,10 @@ from evaluation.estimators import (
     mean_contributions,
 )
 from evaluation.intervals import Bootstrap, Interval, bootstrap, simultaneous_factors
-from evaluation.offline import LoggedSlots
+from evaluation.logged_slots import LoggedSlots
 from evaluation.offline_settings import OfflineSettings
 from evaluation.tuning import LEAST_BIASED, Slope, stretched, tuned_estimators, tuned_interval
 from evaluation.value_distribution import value_distribution
-from evaluation.verdict import SHARES
 
 INCUMBENT = "incumbent"
 
@@ -71,7 +70,7 @@ def detail_of(
         whose lower bound is above zero, 0 where none is.
     """
     use = np.flatnonzero(slots.known[:, 0])
-    logged = LoggedDecisions(use, slots.action[use, 0], slots.reward[use, 0], slots.logged_prob[use, 0])
+    logged = LoggedDecisions(slots.units[use], slots.action[use, 0], slots.reward[use, 0], slots.logged_prob[use, 0])
     target, predicted = slots.target[name][use, 0], slots.predicted[use, 0]
     found = {INCUMBENT: mean_contributions(logged.reward)}
     estimators = estimators_of_one_decision()
@@ -134,12 +133,12 @@ def distributions(slots: LoggedSlots, names: Sequence[str], settings: OfflineSet
         a list of share, value, low and high.
     """
     use = np.flatnonzero(slots.known[:, 0])
-    logged = LoggedDecisions(use, slots.action[use, 0], slots.reward[use, 0], slots.logged_prob[use, 0])
+    logged = LoggedDecisions(slots.units[use], slots.action[use, 0], slots.reward[use, 0], slots.logged_prob[use, 0])
     weights = {INCUMBENT: np.ones(len(use))}
     weights |= {name: importance_weights(logged, slots.target[name][use, 0]) for name in names}
     told = {}
     for name, weight in weights.items():
-        spread = value_distribution(logged.reward, weight)
+        spread = value_distribution(logged.reward, weight, logged.customer)
         quantiles, worst = spread.intervals(QUANTILES, TAILS, settings.draws, settings.level, seed)
         told[name] = {
             key: [{"share": share, **found.to_dict()} for share, found in zip(shares, intervals, strict=True)]

@@ -16,6 +16,7 @@ from campaigns.grid import DecisionGrid
 from campaigns.history import HOLD
 from evaluation.gate_checks import GateCheck
 from evaluation.gate_strata import RECENT_HOURS, recent_sends
+from evaluation.logged import customer_index
 from evaluation.market_log import MarketLog
 
 LARGEST_AUC = 0.70
@@ -104,7 +105,13 @@ def _longest_unopened(sent: np.ndarray, opened: np.ndarray) -> np.ndarray:
 
 
 def check_realism(
-    grid: DecisionGrid, simulated: MarketLog, slots_per_day: int, level: float, draws: int, seed: int
+    grid: DecisionGrid,
+    simulated: MarketLog,
+    slots_per_day: int,
+    level: float,
+    draws: int,
+    seed: int,
+    units: np.ndarray | None = None,
 ) -> tuple[GateCheck | None, list[str]]:
     """Cross-validated AUC of telling market from log.
 
@@ -113,6 +120,7 @@ def check_realism(
         simulated: of the same customers and slots, in order. Slots that the log does not show count in neither.
         slots_per_day: of the grid; 0 where a slot is a week.
         level, draws, seed: of the interval, by bootstrap of customers.
+        units: what the bootstrap draws as one, such as households; None where each customer stands alone. Shape [N].
     Returns:
         The check, which fails where the whole interval lies above `LARGEST_AUC`, and the three features that tell most
         (by the AUC of each alone); None where the log has too few customers.
@@ -141,7 +149,8 @@ def check_realism(
         model.fit(filled[fold != number], is_market[fold != number])
         score[fold == number] = model.predict_proba(filled[fold == number])[:, 1]
     auc = float(roc_auc_score(is_market, score))
-    low, high = _auc_interval(score, len(rows), level, draws, generator)
+    unit, drawn = customer_index(rows if units is None else units[rows])
+    low, high = _auc_interval(score, unit, drawn, level, draws, generator)
     passed = False if low > LARGEST_AUC else True if high <= LARGEST_AUC else None
     alone = [abs(_auc(values) - 0.5) for values in features.T]
     telling = [sides[0][1][i] for i in np.argsort(alone)[::-1][:3]]
@@ -161,16 +170,17 @@ def _auc(values: np.ndarray) -> float:
 
 
 def _auc_interval(
-    score: np.ndarray, customers: int, level: float, draws: int, generator: np.random.Generator
+    score: np.ndarray, unit: np.ndarray, units: int, level: float, draws: int, generator: np.random.Generator
 ) -> tuple[float, float]:
-    """Interval of the AUC by bootstrap of customers, each with both of its trajectories."""
+    """Interval of the AUC by bootstrap of customers, each with both of its trajectories; `unit` is of each customer."""
+    customers = len(unit)
     order = np.argsort(score, kind="stable")
-    is_market, owner = order >= customers, order % customers
+    is_market, owner = order >= customers, unit[order % customers]
     # Ties count half: ranks of equal scores are shared.
     _, tie = np.unique(score[order], return_inverse=True)
     found = []
     for _ in range(min(draws, 300)):
-        weight = generator.poisson(1.0, customers).astype(np.float64)[owner]
+        weight = generator.poisson(1.0, units).astype(np.float64)[owner]
         log, market = np.where(is_market, 0.0, weight), np.where(is_market, weight, 0.0)
         by_tie = np.bincount(tie, weights=log)
         below = np.cumsum(by_tie) - by_tie

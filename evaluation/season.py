@@ -72,7 +72,14 @@ class Season:
 
 
 def season_of(
-    grid: DecisionGrid, simulated: MarketLog, slots_per_day: int, margin: float, level: float, draws: int, seed: int
+    grid: DecisionGrid,
+    simulated: MarketLog,
+    slots_per_day: int,
+    margin: float,
+    level: float,
+    draws: int,
+    seed: int,
+    units: np.ndarray | None = None,
 ) -> Season:
     """Fits a straight line through weekly rates, of the log and of the market.
 
@@ -82,6 +89,7 @@ def season_of(
         slots_per_day: of the grid; 0 where a slot is a week.
         margin: a sure trend that adds up to more than this over four weeks is warned of.
         level, draws, seed: of the intervals, by customer bootstrap.
+        units: what the bootstrap draws as one, such as households; None where each customer stands alone. Shape [N].
     """
     week = np.arange(grid.slots) // max(1, 7 * slots_per_day)
     weeks = int(grid.slots // max(1, 7 * slots_per_day))
@@ -92,7 +100,7 @@ def season_of(
     if weeks < LEAST_WEEKS:
         assumed += f"With {weeks} whole week{'' if weeks == 1 else 's'} the log cannot show a trend; none is assumed. "
         return Season(weeks, (), assumed + _years(weeks), "")
-    weights = customer_weights(len(grid.decision), draws, seed)
+    weights = customer_weights(len(grid.decision), draws, seed, units)
     tail = 100 * (1 - level) / 2
     trends = []
     for name, column in OUTCOMES.items():

@@ -12,6 +12,7 @@ from collections.abc import Callable
 import numpy as np
 
 from evaluation.gate_checks import OUTCOMES, RARE_MARGIN, GateCheck, customer_weights, within
+from evaluation.logged import customer_index
 from evaluation.logged_answers import LoggedAnswers
 
 TILTED = ("opens", "clicks", "purchases", "opt-outs", "value")
@@ -59,8 +60,8 @@ def check_tilts(answers: LoggedAnswers, margin: float, level: float, draws: int,
         One check a policy and outcome, with `observed` the doubly robust value per free decision; and one an outcome of
         sending again soon over resting, which a market without fatigue does not know.
     """
-    customers, inverse = np.unique(answers.customer, return_inverse=True)
-    weights = customer_weights(len(customers), draws, seed)
+    inverse, size = customer_index(answers.unit)
+    weights = customer_weights(size, draws, seed)
     rows = np.arange(len(answers))
     own = answers.chances[rows, answers.decision]
     tail = 100 * (1 - level) / 2

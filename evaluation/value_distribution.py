@@ -14,6 +14,7 @@ import numpy as np
 
 from campaigns.errors import CampaignError
 from evaluation.intervals import Interval, customer_weights, quantile
+from evaluation.logged import customer_index
 
 
 @dataclass(frozen=True)
@@ -23,10 +24,12 @@ class ValueDistribution:
     Attributes:
         values: Shape [N], ascending.
         weights: above 0. Shape [N].
+        unit: of each customer: what the bootstrap draws as one, such as a household. Shape [N], int64.
     """
 
     values: np.ndarray
     weights: np.ndarray
+    unit: np.ndarray
 
     def quantile(self, share: float) -> float:
         """Least value that at least this share of customers does not exceed."""
@@ -64,8 +67,9 @@ class ValueDistribution:
         return self.intervals((), (share,), draws, level, seed)[1][0]
 
     def _draws(self, draws: int, seed: int) -> Iterator[np.ndarray]:
-        """Of customers; none with one customer, of whom nothing can be said."""
-        return customer_weights(len(self.values), draws, seed) if len(self.values) > 1 else iter(())
+        """Of customers; none with one unit of them, of which nothing can be said."""
+        index, units = customer_index(self.unit)
+        return (drawn[:, index] for drawn in customer_weights(units, draws, seed)) if units > 1 else iter(())
 
     def _quantiles(self, weights: np.ndarray, share: float) -> np.ndarray:
         """For rows of weights. Shape [draws]."""
@@ -85,13 +89,14 @@ class ValueDistribution:
         return means
 
 
-def value_distribution(values: np.ndarray, weights: np.ndarray) -> ValueDistribution:
+def value_distribution(values: np.ndarray, weights: np.ndarray, unit: np.ndarray | None = None) -> ValueDistribution:
     """The distribution of value per customer under a policy.
 
     Args:
         values: what each customer earned. Shape [N].
         weights: of the customer's decisions: `importance_weights` with one row a customer, the last of
             `cumulative_weights` over slots. Shape [N].
+        unit: what the bootstrap draws as one, such as households; None where each customer stands alone. Shape [N].
     Raises:
         CampaignError: where shapes differ, a value is not finite, a weight is negative or all are 0.
     """
@@ -102,9 +107,8 @@ def value_distribution(values: np.ndarray, weights: np.ndarray) -> ValueDistribu
     if not weights.sum() > 0:
         raise CampaignError("evaluation: the policy never decides as logged; its values cannot be told.")
     there = weights > 0  # who has no weight is in no draw: leaving them out saves most of the work for one content
-    values, weights = values[there], weights[there]
-    order = np.argsort(values, kind="stable")
-    return ValueDistribution(values[order], weights[order])
+    order = np.flatnonzero(there)[np.argsort(values[there], kind="stable")]
+    return ValueDistribution(values[order], weights[order], np.arange(len(order)) if unit is None else unit[order])
 
 
 def _interval(point: float, drawn: list[np.ndarray], level: float) -> Interval:

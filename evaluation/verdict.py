@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 
 from evaluation.diagnostics import WeightDiagnostics, diagnose, diagnose_weights
-from evaluation.estimators import Contributions
-from evaluation.intervals import Interval, bootstrap
+from evaluation.intervals import Interval
 
 __all__ = [
     "Verdict",
@@ -19,8 +17,6 @@ __all__ = [
     "diagnose",
     "diagnose_weights",
     "judge",
-    "largest_blend",
-    "safe_blend",
     "verdict",
 ]
 
@@ -31,9 +27,6 @@ UNSUPPORTED_TOLERANCE = 0.2
 
 SAME_WEIGHT = 1e-6
 """Weights that vary by less, around 1, are a policy's that decides as was logged; what is left is rounding."""
-
-SHARES = tuple(a / 10 for a in range(1, 11))
-"""Shares of decisions that a blend may give to the new policy."""
 
 
 @dataclass(frozen=True)
@@ -103,60 +96,3 @@ def decides_as_logged(diagnostics: WeightDiagnostics) -> bool:
 def verdict(difference: Interval | None, diagnostics: WeightDiagnostics | None) -> Word:
     """The word alone; see `judge`."""
     return judge(difference, diagnostics).word
-
-
-def safe_blend(
-    policy: Contributions, incumbent: Contributions, weights: np.ndarray, customer: np.ndarray, draws: int, seed: int
-) -> float:
-    """Largest share of decisions that a roll-out can safely give to a policy: (1 - a) incumbent + a policy.
-
-    With one slot a blend's difference to the incumbent is a times the policy's (SNIPS: times a positive factor), so
-    that its one-sided lower bound (95 %) clears zero for every a or for none. Nor does a small a make a refused
-    estimate fit for use: gain and noise shrink alike. Where decisions of several slots are blended: `largest_blend`.
-
-    Args:
-        policy, incumbent: contributions on one log, the logging policy being the incumbent.
-        weights: the policy's. Shape [n].
-        customer: of each row. Shape [n].
-        draws, seed: of the bootstrap.
-    Returns:
-        1, or 0 where no share is safe.
-    """
-    return largest_blend(lambda _: (policy, weights), incumbent, customer, draws, seed, shares=(1.0,))
-
-
-def largest_blend(
-    blend: Callable[[float], tuple[Contributions, np.ndarray]],
-    incumbent: Contributions,
-    customer: np.ndarray,
-    draws: int = 1000,
-    seed: int = 0,
-    level: float = 0.95,
-    shares: tuple[float, ...] = SHARES,
-) -> float:
-    """Largest share a whose blend's paired difference to the incumbent has a one-sided lower bound above zero.
-
-    Over slots the blend pi_a = (1 - a) mu + a pi has weights prod_t (1 - a + a w_t), far tamer than the policy's own.
-    A blend is refused by the same rule as a policy, applied to 1 + (weight - 1) / a, its departure from the incumbent
-    at full scale: for one slot that is w itself, whatever a is, so that shrinking a cannot hide a bad weight.
-
-    Args:
-        blend: for a share, the blend's contributions and its weights. Shape [n] each.
-        incumbent: contributions of the logging policy, on the same rows.
-        customer: of each row. Shape [n].
-        draws, seed: of the bootstrap; the same draws for all shares.
-        level: of the one-sided bound.
-        shares: that are tried, in (0, 1].
-    Returns:
-        The largest safe share, 0 where there is none.
-    """
-    estimates = {"incumbent": incumbent}
-    for share in shares:
-        estimate, weights = blend(share)
-        if not diagnose_weights(1 + (weights - 1) / share).refused:
-            estimates[str(share)] = estimate
-    if len(estimates) == 1:
-        return 0.0
-    result = bootstrap(estimates, customer, draws, seed=seed)
-    safe = [a for a in shares if str(a) in estimates and result.lower_bound(str(a), "incumbent", level) > 0]
-    return max(safe, default=0.0)

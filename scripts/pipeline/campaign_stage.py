@@ -19,14 +19,16 @@ from campaigns.errors import CampaignError
 from campaigns.history import ABSENT, HOLD
 from evaluation.blend import blend_curve
 from evaluation.by_attributes import estimate_by_attributes, kinds_of
+from evaluation.diagnostics import PROBABILITIES
 from evaluation.live_test import DAYS, Spread, plan_test, spread_of
+from evaluation.logged_slots import LoggedSlots
 from evaluation.new_campaign import (
     CAMPAIGN,
     Unknown,
     by_segment,
     campaign_report,
 )
-from evaluation.offline import LoggedSlots, check_slots, collect_slots, logged_rewards
+from evaluation.offline import check_slots, collect_slots, logged_rewards
 from evaluation.offline_evidence import one_shot_details
 from evaluation.segments import LEAST_CUSTOMERS
 from policies.following import Decides
@@ -107,7 +109,7 @@ def _answer(
     asked = (names, words, config.evaluation, config.seed)
     report = campaign_report(slots, unknown, *asked)
     spread = _detail(study, setup, slots, report)
-    curve, safe, why_no_curve = _blend(slots, report, config.evaluation, config.seed)
+    curve, safe, why_no_curve = _blend(slots, report, config.evaluation, config.seed, study.is_one_shot)
     if report["offline"] is not None:
         report["offline"]["blend"] = safe  # by the same bounds as the curve
     whole = whole_horizon(study, models, setup, judged, unseen, check_slots(slots).reason, progress)
@@ -198,11 +200,14 @@ def _people(study: Study, rows: np.ndarray) -> Population:
 
 
 def _blend(
-    slots: LoggedSlots, report: dict[str, Any], settings: Any, seed: int
+    slots: LoggedSlots, report: dict[str, Any], settings: Any, seed: int, one_shot: bool
 ) -> tuple[list[dict[str, Any]], float, str | None]:
     if report["offline"] is None:
         return [], 0.0, report["offline_reason"]
-    if report["prediction"] is not None or report["verdict"] == "not identifiable":
+    diagnostics = report["offline"]["diagnostics"]
+    # One decision's blends stand and fall with the campaign, and all of them with the probabilities.
+    none = diagnostics["refused"] and (one_shot or diagnostics["refused_by"] == PROBABILITIES)
+    if none or report["prediction"] is not None or report["verdict"] == "not identifiable":
         return [], 0.0, report["sentence"]
     curve, safe = blend_curve(slots, CAMPAIGN, settings, seed)
     return curve, safe, None

@@ -173,7 +173,7 @@ def gate_stage(study: Study, train: Stage, incumbent: Stage) -> Stage:
         )  # fmt: skip
         gate = market_gate(
             grid, simulated, study.catalogue, study.log.clock.slots_per_day, answers, config.market.margin,
-            seed=config.seed,
+            seed=config.seed, units=study.population.take(torch.from_numpy(half)).units.numpy(),
         )  # fmt: skip
         write_json(folder / "gate.json", gate.to_dict())
 

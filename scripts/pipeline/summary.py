@@ -48,9 +48,13 @@ def _choose_by_log(estimates: dict[str, Any]) -> dict[str, Any]:
     best = max(values, key=lambda name: values[name])
     entry = estimates["policies"][best]
     if entry["verdict"] != "better":
-        reason = f"{best} has the highest estimate, but it cannot be told from what was done: {entry['verdict']}."
+        said = {
+            "worse": f"No policy is better than what was done: even {best}, with the highest estimate, earns less.",
+            "cannot tell": f"{best} has the highest estimate, but it cannot be told from what was done.",
+        }
+        reason = said.get(entry["verdict"], f"{best} has the highest estimate, but it is {entry['verdict']}.")
         return _choice(INCUMBENT, False, reason)
-    equals = [name for name, d in entry["against"].items() if d["verdict"] == "cannot tell"]
+    equals = [name for name, d in entry["against"].items() if d["verdict"] == "cannot tell" and name in values]
     reason = f"{best} has the highest doubly robust estimate and is better than what was done."
     return _choice(best, True, reason + (f" It cannot be told from {', '.join(equals)}." if equals else ""))
 

@@ -9,7 +9,7 @@ import pytest
 
 from evaluation.blend import blend_contributions, blend_curve
 from evaluation.estimators import per_decision_dr
-from evaluation.offline import LoggedSlots
+from evaluation.logged_slots import LoggedSlots
 from evaluation.offline_settings import OfflineSettings
 
 SETTINGS = OfflineSettings(draws=300)

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from evaluation.by_attributes import estimate_by_attributes, kinds_of
-from evaluation.offline import LoggedSlots
+from evaluation.logged_slots import LoggedSlots
 from evaluation.offline_settings import OfflineSettings
 from evaluation.slot_context import full_logging
 

@@ -313,6 +313,13 @@ def test_target_rows_that_are_no_probabilities_are_refused(logged: LoggedDecisio
             estimator.contributions(logged, target, PREDICTED)
 
 
+def test_a_negative_probability_is_shown_itself_and_not_the_rows_sum(logged: LoggedDecisions) -> None:
+    target = TARGET.copy()
+    target[1] = [1.25, -0.25, 0.0]
+    with pytest.raises(CampaignError, match=r"first row 1 with -0\.25"):
+        IPS().contributions(logged, target)
+
+
 def test_shapes_that_do_not_fit_are_refused(logged: LoggedDecisions) -> None:
     with pytest.raises(CampaignError, match=r"shape \(4, 2\)"):
         IPS().contributions(logged, TARGET[:, :2])

@@ -9,13 +9,17 @@ import numpy as np
 import pytest
 
 from campaigns.grid import DecisionGrid
+from evaluation.gate import check_totals
+from evaluation.gate_effects import check_effects
 from evaluation.gate_strata import check_strata, recent_sends
+from evaluation.logged_answers import LoggedAnswers
 from evaluation.market_log import MarketLog, write_market_log
 from evaluation.realism import LARGEST_AUC, check_realism, trajectory_features
 from evaluation.season import season_of
+from evaluation.tilts import check_tilts
 from tests.envs.hand_made import Law, hand_made_market
 from tests.envs.market_logs import Tilted
-from tests.evaluation.test_gate_by_answers import COPIES, LAW, LOGGER, world
+from tests.evaluation.test_gate_by_answers import COPIES, LAW, LOGGER, answers_of, world
 
 OUTCOMES = ("opened", "purchased", "unsubscribed", "value")
 NAMES = ["good", "bad", "dull"]
@@ -126,3 +130,48 @@ def test_a_short_log_shows_no_trend_and_the_season_says_so() -> None:
     assert season.trends == ()
     assert "1 whole week" in season.assumed
     assert len(ran().grid.decision) == COPIES * len(hand_made_market().pool)
+
+
+def pairs_of(simulated: MarketLog) -> MarketLog:
+    """Every customer of a market's log twice."""
+    rows = np.arange(len(simulated.grid.decision)).repeat(2)
+    expected = {name: values[rows] for name, values in simulated.expected.items()}
+    return replace(
+        simulated, grid=simulated.grid.take(rows), expected=expected, minute=simulated.minute[rows],
+        weekday=simulated.weekday[rows],
+    )  # fmt: skip
+
+
+def test_a_household_tells_the_gate_no_more_than_one_customer() -> None:
+    """Pairs who are copies, drawn together: intervals are wider by the root of two than those of single customers."""
+    log, simulated = pairs_of(ran()), pairs_of(ran(seed=1))
+    contents, pair = hand_made_market(LAW).catalogue, np.arange(len(ran().grid.decision)).repeat(2)
+    widths: dict[str, list[float]] = {}
+    for units in (None, pair):
+        totals = check_totals(log.grid, simulated, contents, 0.1, 0.95, 400, 0, units)
+        _, strata = check_strata(log.grid, simulated, NAMES, 6, 0.1, 0.95, 400, 0, units)
+        trends = season_of(log.grid, simulated, 2, 0.1, 0.95, 400, 0, units).trends
+        realism, _ = check_realism(log.grid, simulated, 6, 0.95, 300, 0, units)
+        assert realism is not None
+        found = [c for c in totals if c.kind == "total"], strata, trends, [realism]
+        for name, parts in zip(("totals", "strata", "trends", "realism"), found, strict=True):
+            widths.setdefault(name, []).append(float(np.nanmedian([part.high - part.low for part in parts])))
+    for name, (apart, together) in widths.items():
+        assert together / apart == pytest.approx(2**0.5, rel=0.2), name
+
+
+def twice(values: object) -> object:
+    """Every row of an array, or of a dictionary's arrays, twice."""
+    if isinstance(values, dict):
+        return {name: part.repeat(2) for name, part in values.items()}
+    return values.repeat(2, axis=0) if isinstance(values, np.ndarray) else values
+
+
+def test_a_household_tells_effects_and_tilts_no_more_than_one_customer() -> None:
+    together = LoggedAnswers(**{name: twice(values) for name, values in vars(answers_of()).items()})  # type: ignore[arg-type]
+    apart = replace(together, unit=2 * together.unit + np.arange(len(together)) % 2)
+    widths = []
+    for answers in (apart, together):
+        effects, tilts = check_effects(answers, 0.95, 400, 0)[0], check_tilts(answers, 0.1, 0.95, 400, 0)
+        widths.append([float(np.nanmedian([c.high - c.low for c in checks])) for checks in (effects, tilts)])
+    assert np.divide(widths[1], widths[0]) == pytest.approx(2**0.5, rel=0.15)

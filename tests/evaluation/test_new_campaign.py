@@ -12,6 +12,7 @@ import torch
 from campaigns.guardrails import NO_GUARDRAILS
 from campaigns.observation import Observation
 from campaigns.replay import history_before, replay
+from evaluation.logged_slots import LoggedSlots
 from evaluation.new_campaign import (
     CAMPAIGN,
     AsLogged,
@@ -24,7 +25,7 @@ from evaluation.new_campaign import (
     sends_by_daypart,
     unknown_shares,
 )
-from evaluation.offline import LoggedSlots, collect_slots
+from evaluation.offline import collect_slots
 from evaluation.offline_settings import OfflineSettings
 from policies.rules import Random
 from tests.worlds import Serves, small_model, small_world

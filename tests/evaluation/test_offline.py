@@ -16,9 +16,11 @@ from campaigns.logging_policy import LoggingPolicyModel, LoggingPolicySpec, fit_
 from campaigns.objective import Objective
 from envs.market import Market
 from evaluation.blend import blend_curve
-from evaluation.offline import LoggedSlots, collect_slots, evaluate_offline, logged_rewards
+from evaluation.logged_slots import LoggedSlots
+from evaluation.offline import collect_slots, evaluate_offline, logged_rewards
 from evaluation.offline_settings import OfflineSettings
 from evaluation.rollout import rollout
+from evaluation.slot_context import SlotContext
 from policies.following import Decides
 from propensity.model import PropensityModel
 from tests.envs.hand_made import BAD, GOOD, Law, hand_made_market, hand_made_model, its_objective
@@ -314,3 +316,24 @@ def test_collected_slots_know_the_customers_households() -> None:
     )  # fmt: skip
     assert slots.units.tolist() == (np.arange(100) // 2).tolist()
     assert slots.take(np.array([4, 9])).units.tolist() == [2, 4]
+
+
+def test_what_sequences_hold_that_the_log_never_does_is_not_identifiable() -> None:
+    """Nobody ever got the last content: a policy that sends it in a third of the slots is not told, with or without
+    logged probabilities."""
+    generator = np.random.default_rng(0)
+    logging, target = np.array([0.6, 0.2, 0.2, 0.0]), np.array([0.4, 0.2, 0.1, 0.3])
+    action = generator.choice(4, size=(1000, 3), p=logging)
+    reward = np.array([0.0, 1.0, 2.0, 9.0])[action]
+    everywhere = np.broadcast_to(logging, (1000, 3, 4)).copy()
+    slots = LoggedSlots(
+        action, reward, logging[action], np.ones(action.shape, dtype=bool), everywhere * 0,
+        {"new": np.broadcast_to(target, everywhere.shape).copy(), "known": everywhere}, False,
+    )  # fmt: skip
+    context = SlotContext(np.zeros((1000, 3, 1), np.float32), np.zeros(action.shape, np.int64), everywhere)
+    for part in (slots, replace(slots, fitted=True, context=context)):
+        found = evaluate_offline(part, SETTINGS, 0)
+        assert found["new"]["diagnostics"]["unsupported"] == pytest.approx(1 - 0.7**3)
+        assert found["new"]["verdict"] == "not identifiable"
+        assert found["new"]["value"] is None
+        assert found["known"]["diagnostics"]["unsupported"] == 0.0

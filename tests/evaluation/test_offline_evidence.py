@@ -10,7 +10,8 @@ import pandas as pd
 import pytest
 
 from evaluation.diagnostics import PROBABILITIES
-from evaluation.offline import LoggedSlots, evaluate_offline, refused_entry
+from evaluation.logged_slots import LoggedSlots
+from evaluation.offline import evaluate_offline, refused_entry
 from evaluation.offline_evidence import offline_evidence, twins_of
 from evaluation.offline_settings import OfflineSettings
 from evaluation.slot_context import SlotContext

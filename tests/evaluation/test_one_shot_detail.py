@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from evaluation.blend import blend_curve
-from evaluation.offline import LoggedSlots, evaluate_offline
+from evaluation.logged_slots import LoggedSlots
+from evaluation.offline import evaluate_offline
 from evaluation.offline_evidence import one_shot_details
 from evaluation.offline_settings import OfflineSettings
 from evaluation.one_shot_detail import detail_of, distributions, estimators_of_one_decision

@@ -72,3 +72,13 @@ def test_bad_input_is_named() -> None:
     for share in (0.0, 1.1):
         with pytest.raises(CampaignError, match=r"must lie in \(0, 1\]"):
             value_distribution(np.ones(2), np.ones(2)).quantile(share)
+
+
+def test_pairs_who_are_copies_of_each_other_tell_no_more_than_one_of_them() -> None:
+    values, weights = truth_and_log(np.random.default_rng(2), 400)
+    pair = np.arange(400).repeat(2)
+    apart = value_distribution(values.repeat(2), weights.repeat(2)).tail_mean_interval(0.5)
+    together = value_distribution(values.repeat(2), weights.repeat(2), pair).tail_mean_interval(0.5)
+    assert (together.high - together.low) / (apart.high - apart.low) == pytest.approx(2**0.5, rel=0.15)
+    couple = value_distribution(np.ones(2), np.ones(2), np.zeros(2, dtype=np.int64)).tail_mean_interval(0.5)
+    assert np.isnan(couple.low)

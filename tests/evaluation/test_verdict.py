@@ -8,17 +8,12 @@ import pytest
 from evaluation.diagnostics import diagnose, diagnose_weights
 from evaluation.estimators import (
     DR,
-    SNIPS,
-    Contributions,
     LoggedDecisions,
-    PerDecisionIS,
-    cumulative_weights,
-    importance_weights,
     mean_contributions,
 )
 from evaluation.intervals import Interval, bootstrap
-from evaluation.verdict import judge, largest_blend, safe_blend, verdict
-from tests.evaluation.bandit_worlds import ChainWorld, bandit_world, chain_world
+from evaluation.verdict import judge, verdict
+from tests.evaluation.bandit_worlds import bandit_world
 
 MILD = np.tile([0.5, 1.5], 500)
 FIT = diagnose_weights(MILD)
@@ -104,49 +99,3 @@ def test_better_is_rarely_said_of_a_policy_that_is_not() -> None:
         result = bootstrap(found, log.customer, draws=200, seed=seed)
         said += verdict(result.difference("same", "incumbent"), diagnose(log, world.logging[context])) == "better"
     assert said <= 12  # 2.5 % of 200, and three standard deviations
-
-
-# --- blends ---------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("estimator", [DR(), SNIPS()], ids=lambda e: e.name)
-def test_with_one_slot_a_clear_winner_may_have_all_and_a_loser_nothing(estimator: DR | SNIPS) -> None:
-    world = bandit_world(2)
-    log, context = world.log(5000, np.random.default_rng(0))
-    incumbent = mean_contributions(log.reward)
-    shares = []
-    for policy in (np.eye(4)[world.mean.argmax(axis=1)], np.eye(4)[world.mean.argmin(axis=1)]):
-        target = policy[context]
-        found = estimator.contributions(log, target, world.mean[context])
-        shares.append(safe_blend(found, incumbent, importance_weights(log, target), log.customer, 500, 0))
-    assert shares == [1.0, 0.0]
-
-
-def test_a_small_share_does_not_make_a_refused_estimate_safe() -> None:
-    rows = np.arange(1000)
-    weights = np.where(rows == 0, 1000.0, 0.0)
-    lucky = mean_contributions(1.0 + weights)
-    incumbent = mean_contributions(np.zeros(1000))
-    assert safe_blend(lucky, incumbent, weights, rows, 500, 0) == 0
-
-    def blend(share: float) -> tuple[Contributions, np.ndarray]:
-        return mean_contributions(share * lucky.numerator), 1 + share * (weights - 1)
-
-    assert diagnose_weights(blend(0.01)[1]).refused is None  # the blend's own weights look harmless
-    assert largest_blend(blend, incumbent, rows, shares=(0.01, 0.1, 1.0)) == 0
-
-
-def test_over_slots_a_blend_is_safe_where_the_whole_policy_is_not() -> None:
-    world, good = chain_world(), np.array([[0.1, 0.7, 0.2], [0.1, 0.1, 0.8]])
-    world = ChainWorld(world.mean, world.move, world.logging, good, slots=10)
-    log, states = world.log(3000, np.random.default_rng(0))
-    incumbent = mean_contributions(log.reward.sum(axis=1))
-
-    def blend(share: float) -> tuple[Contributions, np.ndarray]:
-        target = (1 - share) * world.logging[states] + share * world.target[states]
-        return PerDecisionIS().contributions(log, target), cumulative_weights(log, target)[:, -1]
-
-    whole = diagnose_weights(cumulative_weights(log, world.target[states])[:, -1])
-    share = largest_blend(blend, incumbent, np.arange(len(log)))
-    assert whole.refused
-    assert 0 < share < 1
