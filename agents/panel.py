@@ -41,6 +41,7 @@ class Agent:
         market: whether it needs one where the log is sequential; else the log, or what was fitted to it, is enough.
         settings: type of its settings; None where it has none.
         always: trained in every market without being named, and served as it is, without exploration.
+        plans: whether it chooses weekly plans, not slot by slot.
     """
 
     name: str
@@ -51,6 +52,7 @@ class Agent:
     market: bool = True
     settings: type | None = None
     always: bool = False
+    plans: bool = False
 
 
 def _ppo(lesson: Lesson) -> Chooser:
@@ -202,10 +204,12 @@ def _plan_ppo(lesson: Lesson) -> Chooser:
         lesson.objective,
         settings,
         lesson.seed,
+        checkpoint=lesson.folder / "checkpoint.pt",
         start=None if lesson.before is None else lesson.before / LEARNED,
         keep=lesson.folder / LEARNED,
         logger=Logger(None, [CSVOutputFormat(str(lesson.folder / "progress.csv"))]),
         progress=lambda done: lesson.progress.update(min(done, plans), plans),
+        on_resume=lambda done: lesson.progress.note(f"resumed from plan {done:,} of {plans:,}"),
     )
 
 
@@ -234,9 +238,10 @@ PANEL: dict[str, Agent] = {
         Agent("doubly_robust", "doubly robust learner", AGENT, _doubly_robust, one_shot=True, market=False,
               settings=DoublyRobustSettings),
         Agent("sb3", "stock algorithm", AGENT, _sb3, one_shot=False, settings=SB3Settings),
-        Agent("plan_ppo", "PPO agent of weekly plans", AGENT, _plan_ppo, one_shot=False, settings=PlanPPOSettings),
+        Agent("plan_ppo", "PPO agent of weekly plans", AGENT, _plan_ppo, one_shot=False, settings=PlanPPOSettings,
+              plans=True),
         Agent("plan_thompson", "Thompson bandit of weekly plans", AGENT, _plan_thompson, one_shot=False,
-              settings=PlanThompsonSettings),
+              settings=PlanThompsonSettings, plans=True),
         Agent("propensity_greedy", "propensity-greedy rule", RULE, _propensity_greedy, one_shot=True, market=False),
         Agent("uplift_threshold", "uplift threshold", RULE, _uplift_threshold, one_shot=False,
               settings=UpliftThresholdSettings),

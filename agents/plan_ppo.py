@@ -7,20 +7,19 @@ is (Schulman et al. 2017; Huang and Ontanon 2022 for the masks).
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
-from safetensors.torch import load_file, save_file
 from sb3_contrib import MaskablePPO
 from stable_baselines3.common.logger import Logger
 
+from agents.kept_weights import load_weights, save_weights, write_checkpoint
 from agents.plan_policy import PlanTowerPolicy
 from agents.plan_settings import PlanPPOSettings
-from agents.ppo import REWARD_SCALE
-from agents.sound_training import Watch
+from agents.ppo_arguments import learner_arguments, tower_arguments
+from agents.sound_training import Watch, check_finite, check_fits
 from agents.vec_env import MarketVecEnv
 from campaigns.features import CANDIDATE_FEATURES
 from campaigns.objective import Objective
@@ -47,16 +46,49 @@ class ScaledWeeks(MarketVecEnv):
         return vectors, rewards * np.float32(self.scale), done, infos
 
 
+class Guard(Watch):
+    """Stops a training at the step at which a number is none, and keeps checkpoints of what was good.
+
+    Args:
+        progress: called with the plans chosen so far.
+        checkpoint: file to write to; None keeps nothing.
+        every: updates between two checkpoints.
+    """
+
+    def __init__(self, progress: Callable[[int], None] | None, checkpoint: Path | None, every: int) -> None:
+        super().__init__(progress)
+        self.checkpoint, self.every = checkpoint, every
+        self.rollouts = 0
+
+    def _on_rollout_start(self) -> None:
+        """Before every rollout but the first, the weights are those of an update."""
+        if self.rollouts:
+            self.check_weights()
+            if self.checkpoint is not None and self.rollouts % self.every == 0:
+                save_checkpoint(cast(MaskablePPO, self.model), self.checkpoint)
+        self.rollouts += 1
+
+    def _on_rollout_end(self) -> None:
+        rewards = torch.from_numpy(cast(MaskablePPO, self.model).rollout_buffer.rewards)
+        check_finite(self.model.policy, rewards, self.num_timesteps, self.checkpoint, "plan_ppo")
+
+    def check_weights(self) -> None:
+        """Raises where a weight is no number."""
+        check_finite(self.model.policy, torch.zeros(1), self.model.num_timesteps, self.checkpoint, "plan_ppo")
+
+
 def train_plan_ppo(
     market: World[Any],
     objective: Objective,
     settings: PlanPPOSettings,
     seed: int,
     *,
+    checkpoint: Path | None = None,
     start: Path | None = None,
     keep: Path | None = None,
     logger: Logger | None = None,
     progress: Callable[[int], None] | None = None,
+    on_resume: Callable[[int], None] | None = None,
 ) -> PlanActorChooser:
     """Trains PPO on weekly plans in a market.
 
@@ -64,32 +96,82 @@ def train_plan_ppo(
         market, objective: where and what for.
         settings: how.
         seed: the same seed gives the same actor.
+        checkpoint: file to resume from where it exists, and to write to on the way.
         start: what an earlier training kept: training goes on from there, for `settings.refit_plans` plans.
         keep: file for what such a training starts from.
         logger: SB3's; silent by default.
         progress: called with the plans chosen so far.
+        on_resume: called with the plans that the checkpoint had already chosen.
     Returns:
         The trained actor, which serves its most likely plans.
+    Raises:
+        CampaignError: where a number is none, at that step; the last checkpoint stays. Where checkpoint or start were
+            learned for other contents, features or plans.
     """
     menu = PlanMenu(tuple(settings.frequencies))
     env = ScaledWeeks(PlanEpisodes(market, objective, menu, settings.rows, seed))
     env.scale = _reward_scale(env.episodes, seed)  # type: ignore[arg-type] # these are weeks
     learner = _learner(env, menu, settings, seed)
     learner.set_logger(logger or Logger(None, []))
-    plans = settings.plans
+    plans = settings.plans if start is None else settings.refit_plans
     if start is not None:
-        plans, weights = settings.refit_plans, load_file(start)
-        env.scale = float(weights.pop(REWARD_SCALE))
-        learner.policy.load_state_dict(weights)
-    learner.learn(plans, callback=Watch(progress), log_interval=1)
+        env.scale, _ = load_weights(learner.policy, start)
+    resumed = checkpoint is not None and checkpoint.exists()
+    if checkpoint is not None and resumed:
+        load_checkpoint(learner, checkpoint)
+        if on_resume is not None:
+            on_resume(learner.num_timesteps)
+    guard = Guard(progress, checkpoint, settings.checkpoint_updates)
+    learner.learn(plans - learner.num_timesteps, callback=guard, log_interval=1, reset_num_timesteps=not resumed)
+    guard.check_weights()
     if keep is not None:
-        weights = {name: value.detach().cpu().contiguous() for name, value in learner.policy.state_dict().items()}
-        save_file(weights | {REWARD_SCALE: torch.tensor(env.scale, dtype=torch.float64)}, keep)
+        save_weights(learner.policy, env.scale, keep)
     policy = learner.policy
     assert isinstance(policy, PlanTowerPolicy)
     actor = policy.chosen_actor()
     assert isinstance(actor, PlanActor)
     return PlanActorChooser(actor, menu, market.guardrails)
+
+
+def save_checkpoint(learner: MaskablePPO, path: Path) -> None:
+    """Writes everything that the rest of the training depends on, between two rollouts. SB3 draws plans and minibatches
+    from the process's own generators, so that these belong to it."""
+    env = learner.env
+    assert isinstance(env, ScaledWeeks)
+    name, keys, position, *_ = np.random.get_state(legacy=True)  # noqa: NPY002 - SB3's own
+    parts: dict[str, object] = {
+        "steps": learner.num_timesteps,
+        "n_updates": learner._n_updates,
+        "scale": env.scale,
+        "policy": learner.policy.state_dict(),
+        "optimizer": learner.policy.optimizer.state_dict(),
+        "episodes": env.episodes.state_dict(),
+        "torch": torch.get_rng_state(),
+        "numpy": (str(name), torch.from_numpy(np.asarray(keys, dtype=np.int64)), int(position)),
+    }
+    write_checkpoint(parts, path)
+
+
+def load_checkpoint(learner: MaskablePPO, path: Path) -> None:
+    """Restores what `save_checkpoint` wrote (read without unpickling code).
+
+    Raises:
+        CampaignError: where it was written for other contents, features or plans.
+    """
+    env = learner.env
+    assert isinstance(env, ScaledWeeks)
+    parts = torch.load(path, weights_only=True)
+    check_fits(learner.policy.state_dict(), parts["policy"], path)
+    learner.policy.load_state_dict(parts["policy"])
+    learner.policy.optimizer.load_state_dict(parts["optimizer"])
+    learner.num_timesteps, learner._n_updates = int(parts["steps"]), int(parts["n_updates"])
+    env.scale = float(parts["scale"])
+    env.episodes.load_state_dict(parts["episodes"])
+    learner._last_obs = env.episodes.vector().numpy()  # type: ignore[call-arg] # these are weeks
+    learner._last_episode_starts = np.ones(env.num_envs, dtype=bool)
+    torch.set_rng_state(parts["torch"])
+    name, keys, position = parts["numpy"]
+    np.random.set_state((name, keys.numpy().astype(np.uint32), position, 0, 0.0))  # noqa: NPY002 - SB3's own
 
 
 def _learner(env: ScaledWeeks, menu: PlanMenu, settings: PlanPPOSettings, seed: int) -> MaskablePPO:
@@ -109,20 +191,9 @@ def _learner(env: ScaledWeeks, menu: PlanMenu, settings: PlanPPOSettings, seed: 
     return MaskablePPO(
         PlanTowerPolicy,
         env,
-        learning_rate=lambda left: settings.learning_rate * (0.1 + 0.9 * left),
         n_steps=settings.episodes * len(env.episodes.weeks),  # type: ignore[union-attr] # these are weeks
-        batch_size=settings.batch_size,
-        n_epochs=settings.epochs,
-        gamma=settings.gamma,
-        gae_lambda=settings.gae_lambda,
-        clip_range=settings.clip_range,
-        ent_coef=settings.entropy,
-        policy_kwargs={
-            "spec": asdict(spec),
-            "contents": market.catalogue.features.tolist(),
-            "critic_width": settings.width,
-            "frequencies": menu.frequencies,
-        },
+        policy_kwargs=tower_arguments(spec, market.catalogue) | {"frequencies": menu.frequencies},
+        **learner_arguments(settings),
         seed=seed,
         device="cpu",
     )

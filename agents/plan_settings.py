@@ -29,6 +29,7 @@ class PlanPPOSettings:
         clip_range: of the probability ratio.
         entropy: weight of the entropy bonus.
         width: hidden width of actor and critic.
+        checkpoint_updates: updates between two checkpoints.
     """
 
     frequencies: list[int] = field(default_factory=lambda: [1, 2, 3, 5, 7])
@@ -44,10 +45,11 @@ class PlanPPOSettings:
     clip_range: float = 0.2
     entropy: float = 0.003
     width: int = 64
+    checkpoint_updates: int = 5
 
     def __post_init__(self) -> None:
         _check_frequencies("agent.plan_ppo.frequencies", self.frequencies)
-        for setting in ("plans", "refit_plans", "episodes", "epochs", "width"):
+        for setting in ("plans", "refit_plans", "episodes", "epochs", "width", "checkpoint_updates"):
             check_range(f"agent.plan_ppo.{setting}", getattr(self, setting), at_least=1)
         for setting in ("rows", "batch_size"):  # advantages are normalised within a minibatch
             check_range(f"agent.plan_ppo.{setting}", getattr(self, setting), at_least=2)

@@ -9,18 +9,17 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 from sb3_contrib import MaskablePPO
 from stable_baselines3.common.logger import Logger
 from torch import Tensor
 
 from agents.dual_ascent import DualAscent
+from agents.kept_weights import load_weights, save_weights, write_checkpoint
+from agents.ppo_arguments import learner_arguments, tower_arguments
 from agents.ppo_settings import PPOSettings
 from agents.ppo_update import BatchFigures, LossWeights, add_gradients
 from agents.rollout_buffer import TensorRolloutBuffer
@@ -28,7 +27,6 @@ from agents.slot_graphs import SlotGraphs
 from agents.sound_training import check_finite, check_fits
 from agents.tower_policy import MASKED, TowerPolicy, moment_width, moments
 from agents.vec_env import MarketVecEnv
-from campaigns.errors import CampaignError
 from campaigns.features import CANDIDATE_FEATURES, STATE_FEATURES
 from campaigns.history import HOLD
 from campaigns.objective import Objective
@@ -38,8 +36,8 @@ from evaluation.limits import limits_of
 from policies.actor import Actor, ActorChooser, ActorSpec
 from policies.chooser import sample
 
-REWARD_SCALE, PRICES = "reward_scale", "prices"
-"""Their names among the tensors that a training keeps."""
+PRICES = "prices"
+"""Their name among the tensors that a training keeps."""
 
 
 class DevicePPO(MaskablePPO):
@@ -69,21 +67,11 @@ class DevicePPO(MaskablePPO):
         super().__init__(
             TowerPolicy,
             env,
-            learning_rate=lambda left: settings.learning_rate * (0.1 + 0.9 * left),
             n_steps=settings.rollout_slots,
-            batch_size=settings.batch_size,
-            n_epochs=settings.epochs,
-            gamma=settings.gamma,
-            gae_lambda=settings.gae_lambda,
-            clip_range=settings.clip_range,
-            ent_coef=settings.entropy,
-            policy_kwargs={
-                "spec": asdict(spec),
-                "contents": market.catalogue.features.tolist(),
-                "critic_width": settings.width,
-            },
+            policy_kwargs=tower_arguments(spec, market.catalogue),
             seed=seed,
             device=env.episodes.device,
+            **learner_arguments(settings),
             **kwargs,
         )
 
@@ -328,10 +316,8 @@ def train_ppo(
 
 def save_learned(learner: DevicePPO, path: Path) -> None:
     """Writes actor, critic and the scale of its rewards."""
-    weights = {name: values.detach().cpu().contiguous() for name, values in learner.policy.state_dict().items()}
-    if learner.limits is not None:
-        weights[PRICES] = learner.limits.to_tensor()
-    save_file(weights | {REWARD_SCALE: torch.tensor(learner.reward_scale, dtype=torch.float64)}, path)
+    prices = {} if learner.limits is None else {PRICES: learner.limits.to_tensor()}
+    save_weights(learner.policy, learner.reward_scale, path, **prices)
 
 
 def load_learned(learner: DevicePPO, path: Path) -> None:
@@ -340,21 +326,15 @@ def load_learned(learner: DevicePPO, path: Path) -> None:
     Raises:
         CampaignError: where the file is damaged, or was written for other contents or settings.
     """
-    try:
-        weights = load_file(path)
-        learner.reward_scale = float(weights.pop(REWARD_SCALE))
-    except (OSError, SafetensorError, KeyError) as error:
-        raise CampaignError(f"{path}: not what a training of PPO keeps ({error}); train it again.") from None
-    prices = weights.pop(PRICES, None)
-    check_fits(learner.policy.state_dict(), weights, path)
+    learner.reward_scale, rest = load_weights(learner.policy, path, PRICES)
+    prices = rest.get(PRICES)
     if learner.limits is not None and prices is not None and prices.shape == learner.limits.to_tensor().shape:
         learner.limits.restore(prices)
-    learner.policy.load_state_dict(weights)
 
 
 def save_checkpoint(learner: DevicePPO, updates: int, path: Path) -> None:
-    """Writes everything that the rest of the training depends on; the file appears whole or not at all."""
-    parts = {
+    """Writes everything that the rest of the training depends on."""
+    parts: dict[str, object] = {
         "updates": updates,
         "steps": learner.num_timesteps,
         "reward_scale": learner.reward_scale,
@@ -365,9 +345,7 @@ def save_checkpoint(learner: DevicePPO, updates: int, path: Path) -> None:
         "order": learner.rollout_buffer.generator.get_state(),
         "n_updates": learner._n_updates,
     }
-    part = path.with_suffix(".part")
-    torch.save(parts, part)
-    part.replace(path)
+    write_checkpoint(parts, path)
 
 
 def load_checkpoint(learner: DevicePPO, path: Path) -> int:

@@ -45,7 +45,9 @@ def broken_weight(policy: nn.Module) -> str | None:
     return next((name for name, values in policy.named_parameters() if not bool(values.isfinite().all())), None)
 
 
-def check_finite(policy: nn.Module, rewards: Tensor, decisions: int, checkpoint: Path | None) -> None:
+def check_finite(
+    policy: nn.Module, rewards: Tensor, decisions: int, checkpoint: Path | None, agent: str = "ppo"
+) -> None:
     """Stops a training at the step at which it broke.
 
     Args:
@@ -53,6 +55,7 @@ def check_finite(policy: nn.Module, rewards: Tensor, decisions: int, checkpoint:
         rewards: of the rollout that it was updated with.
         decisions: how many were taken so far.
         checkpoint: file of the last good state; None where there is none.
+        agent: its name, for the message.
     Raises:
         CampaignError: naming what is not finite, the step, and what is left to go on from.
     """
@@ -60,11 +63,11 @@ def check_finite(policy: nn.Module, rewards: Tensor, decisions: int, checkpoint:
     if not bool(rewards.isfinite().all()):
         what, cause = "rewards of the market", "its propensity network gives values that are no numbers; fit it again"
     elif broken is not None:
-        what, cause = f"weights of {broken}", "lower agent.ppo.learning_rate"
+        what, cause = f"weights of {broken}", f"lower agent.{agent}.learning_rate"
     else:
         return
     kept = f" {checkpoint} holds the last good state." if checkpoint is not None and checkpoint.exists() else ""
-    raise CampaignError(f"agent ppo: {what} are not finite after {decisions:,} decisions; {cause}.{kept}")
+    raise CampaignError(f"agent {agent}: {what} are not finite after {decisions:,} decisions; {cause}.{kept}")
 
 
 def check_fits(mine: Mapping[str, Tensor], stored: Mapping[str, Tensor], path: Path) -> None:

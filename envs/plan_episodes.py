@@ -151,6 +151,17 @@ class PlanEpisodes:
         remaining = torch.full((self.rows, 1), left, device=self.device)
         return torch.cat([seen.population.features, plan_features(seen), remaining, seen.candidates.flatten(1)], dim=1)
 
+    def state_dict(self) -> dict[str, Any]:
+        """Everything that the rest of the episodes depends on, as tensors."""
+        return {"state": self.state.tensors(), "week": self.week, "generator": self.generator.get_state()}
+
+    def load_state_dict(self, stored: dict[str, Any]) -> None:
+        """The inverse of `state_dict`, in the same world."""
+        self.state = self.market.restore(stored["state"])
+        self.seen = self.market.observe(self.state)
+        self.week = int(stored["week"])
+        self.generator.set_state(stored["generator"].cpu())
+
     def _begin(self) -> None:
         customers = torch.randint(len(self.market.pool), (self.rows,), generator=self.generator, device=self.device)
         self.state = self.market.begin(customers, self.generator)

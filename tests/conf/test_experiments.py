@@ -25,8 +25,8 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("cache")
 
 
-LONG = ("banking", "entertainment", "health", "travel", "open_bandit")
-"""Those that differ from `ecommerce` in numbers alone, and one of eighty contents: `make test-all` runs them."""
+LONG = ("banking", "channels", "entertainment", "health", "travel", "open_bandit")
+"""Those that differ from `ecommerce` in numbers alone, and two of many contents: `make test-all` runs them."""
 
 
 @pytest.mark.parametrize(
@@ -47,6 +47,9 @@ def test_every_experiment_runs_to_a_report(experiment: str, cache: Path, tmp_pat
     assert {p["name"] for p in summary["policies"]} >= {"incumbent", "never", "linucb"}
     assert (tmp_path / "report.html").stat().st_size > 10_000
     assert (tmp_path / "policy" / "policy.json").is_file()
+    if experiment == "channels":
+        told = json.loads((tmp_path / "evaluation" / "behaviour.json").read_text(encoding="utf-8"))["policies"]
+        assert [row["channel"] for row in told["incumbent"]["channels"]] == ["email", "push", "sms"]
 
 
 @pytest.mark.parametrize("file", sorted(CONF.rglob("*.yaml")), ids=lambda path: f"{path.parent.name}/{path.name}")
