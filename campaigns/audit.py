@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,8 @@ from campaigns.logs import CampaignLog
 
 CLEAR, MATTERS = 4.0, 0.1
 """A rate drifts from this many standard errors on, and from this relative change between first and last week on."""
+LEAST_BY_CHANCE = 0.1
+"""Share of the sends that chance decided below which a log hardly says what other decisions would have brought."""
 FEWEST = 20
 """Customers below which an error between customers means little."""
 
@@ -61,7 +64,9 @@ def randomisation_check(grid: DecisionGrid) -> dict[str, Any]:
     sends; among holds sum (1 - p)/p estimates the number of sends (inverse-probability weighting).
 
     Returns:
-        `claimed` and `observed` sends, `z`, and `passed` (|z| < 4), or a `note` where it cannot be tested.
+        `claimed` and `observed` sends, `z`, and `passed` (|z| < 4), or a `note` where it cannot be tested; and
+        `by_chance`, the mean of 1 - p over the sends: the share of them that would have been something else, had
+        chance been asked again.
     """
     rows = np.isfinite(grid.action_prob) & (grid.decision != ABSENT) & grid.eligible
     holds = rows & (grid.decision == HOLD)
@@ -79,7 +84,18 @@ def randomisation_check(grid: DecisionGrid) -> dict[str, Any]:
         "z": z,
         "p_value": float(2 * norm.sf(abs(z))),
         "passed": abs(z) < 4,
+        "by_chance": float(1 - grid.action_prob[sends].astype(np.float64).mean()),
     }
+
+
+def hardly_by_chance(audit: Mapping[str, Any]) -> float | None:
+    """The share of a log's sends that chance decided, where it is too small to learn other decisions from; else None.
+
+    Args:
+        audit: of `audit_log`.
+    """
+    share = audit["randomisation"].get("by_chance")
+    return None if share is None or share >= LEAST_BY_CHANCE else float(share)
 
 
 def drift_check(grid: DecisionGrid, week: int) -> dict[str, Any]:

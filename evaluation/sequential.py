@@ -14,6 +14,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from campaigns.audit import LEAST_BY_CHANCE
+from campaigns.history import HOLD
 from evaluation.decision_features import fit_features
 from evaluation.diagnostics import LEAST_ESS_SHARE
 from evaluation.estimators import Contributions
@@ -41,7 +43,11 @@ CORRECTION = 0.5
 """Share of the correction that a point estimate takes; measured: docs/offline.md. Intervals are of the whole of it."""
 
 SLOT_WEIGHTS, FQE_SUPPORT, TOO_COARSE = "weights of single slots", "support of FQE", "least detectable difference"
+LITTLE_CHANCE = "hardly anything was left to chance"
 """Rules that refuse an estimate, by name."""
+
+SMALL_SHARE = 0.1
+"""The largest share of a blend that is told of a log in which chance decided hardly anything (`LEAST_BY_CHANCE`)."""
 
 MOST_DETECTABLE = 0.5
 """An estimate is refused where the least detectable difference exceeds this share of what a customer earns."""
@@ -116,18 +122,31 @@ def evaluate_sequences(sequences: Sequences, settings: OfflineSettings, seed: in
     )  # fmt: skip
     moments = log_moments(log)
     logged = torch.where(log.known, log.reward, 0.0).double().sum(dim=1).numpy()
+    by_chance = chance_of_sends(sequences)
     whole = float((log.known.sum(dim=1) >= min(log.horizon, log.known.shape[1])).double().mean())
     report = {}
     for name, target in sequences.target.items():
         expected = features.of(sequences, target)[present]
         estimate = estimate_policy(log, moments, expected, sequences.weights(name)[present])
-        report[name] = report_of(estimate, logged, units[present].numpy(), sequences.horizon, settings, seed)
+        report[name] = report_of(estimate, logged, units[present].numpy(), sequences.horizon, settings, seed, by_chance)
         report[name]["diagnostics"] |= {"whole_sequences": whole, "slots_logged": int(log.known.shape[1])}
     return report
 
 
+def chance_of_sends(sequences: Sequences) -> float:
+    """Mean of 1 - p over the logged sends: the share of them that chance decided; 1 where nothing was sent."""
+    sent = sequences.known & (sequences.action > HOLD)
+    return float(1 - sequences.logged_prob[sent].double().mean()) if bool(sent.any()) else 1.0
+
+
 def report_of(
-    estimate: PolicyEstimate, logged: np.ndarray, unit: np.ndarray, horizon: int, settings: OfflineSettings, seed: int
+    estimate: PolicyEstimate,
+    logged: np.ndarray,
+    unit: np.ndarray,
+    horizon: int,
+    settings: OfflineSettings,
+    seed: int,
+    by_chance: float = 1.0,
 ) -> dict[str, Any]:
     """A policy's estimates in figures and words.
 
@@ -138,6 +157,7 @@ def report_of(
         horizon: H.
         settings: draws and level of the intervals.
         seed: of the draws.
+        by_chance: share of the log's sends that chance decided.
     Returns:
         estimator, horizon_slots, value, low, high, difference, blend, blends, minimum_detectable, diagnostics, verdict
         and FQE's own figure under `estimators`. A refused estimate has null figures.
@@ -151,14 +171,15 @@ def report_of(
     parts = {name: Contributions(estimate.windows[p].contributions[w], ones) for (p, w), name in names.items()}
     result = bootstrap({"log": Contributions(logged, ones), **parts}, unit, settings.draws, settings.level, seed)
     scale = abs(float(logged.mean()))
-    blends = blend_curve(estimate, result, names, settings.level, scale)
+    most = 1.0 if by_chance >= LEAST_BY_CHANCE else SMALL_SHARE
+    blends = blend_curve(estimate, result, names, settings.level, scale, most)
     windows, last = estimate.windows[-1], len(estimate.shares) - 1
     spanned = [names[last, w] for w in range(windows.chosen, windows.last + 1)]
     gain = _gain(estimate, last, result.points[spanned[0]] - result.points["log"])
     difference = _hull(gain, [result.difference(name, "log") for name in spanned])
     value = _hull(result.points["log"] + gain, [result.interval(name) for name in spanned])
     detectable = minimum_detectable_difference(result.standard_error(spanned[0], "log"), settings.level)
-    refused_by, refused = refusal(estimate, detectable, scale) or (None, None)
+    refused_by, refused = refusal(estimate, detectable, scale, by_chance) or (None, None)
     safe = [b["share"] for b in blends if b["low"] is not None and b["low"] > 0]
     report: dict[str, Any] = {
         "estimator": NAME,
@@ -194,7 +215,12 @@ def report_of(
 
 
 def blend_curve(
-    estimate: PolicyEstimate, result: Bootstrap, names: dict[tuple[int, int], str], level: float, scale: float
+    estimate: PolicyEstimate,
+    result: Bootstrap,
+    names: dict[tuple[int, int], str],
+    level: float,
+    scale: float,
+    most: float = 1.0,
 ) -> list[dict[str, Any]]:
     """Differences to the log along the shares, with one-sided bounds that hold for all shares and windows at once.
 
@@ -207,6 +233,7 @@ def blend_curve(
         names: of a share's and window's replicates.
         level: of the bounds.
         scale: what a customer earned, see MOST_DETECTABLE.
+        most: larger shares are refused.
     Returns:
         By share: share, fqe (FQE's own difference), value, low and high (the bounds), minimum_detectable. Null figures
         where the share is refused.
@@ -217,7 +244,8 @@ def blend_curve(
         members = [names[place, w] for w in range(windows.chosen, windows.last + 1)]
         found = {name: result.standard_error(name, "log") for name in members}
         detectable = minimum_detectable_difference(found[members[0]], level)
-        if windows.usable and detectable <= MOST_DETECTABLE * scale:
+        supported = float(estimate.support[place]) >= LEAST_ESS_SHARE and estimate.shares[place] <= most
+        if windows.usable and supported and detectable <= MOST_DETECTABLE * scale:
             used[place], errors = members, errors | found
     gains = {name: result.points[name] - result.points["log"] for name in errors}
     below, above = simultaneous_factors(result, errors, "log", level)
@@ -245,14 +273,23 @@ def _gain(estimate: PolicyEstimate, place: int, corrected: float) -> float:
     return alone + CORRECTION * (corrected - alone)
 
 
-def refusal(estimate: PolicyEstimate, detectable: float, scale: float) -> tuple[str, str] | None:
+def refusal(
+    estimate: PolicyEstimate, detectable: float, scale: float, by_chance: float = 1.0
+) -> tuple[str, str] | None:
     """The rule that refuses a policy's estimate, and why in plain words; None where none does.
 
     Args:
         estimate: of the policy and its blends.
         detectable: least difference that the log could tell from 0.
         scale: what a customer earned.
+        by_chance: share of the log's sends that chance decided.
     """
+    if by_chance < LEAST_BY_CHANCE:
+        return LITTLE_CHANCE, (
+            f"Chance decided only {by_chance:.1%} of the log's sends ({LEAST_BY_CHANCE:.0%} is the least): what would "
+            f"have come of other decisions is extrapolated. A blend of up to {SMALL_SHARE:.0%} may still be told. Let "
+            "chance decide more often first (policy.exploration), or test on a small randomised share of customers."
+        )
     windows, support = estimate.windows[-1], float(estimate.support[-1])
     if not windows.usable:
         effective, mean = float(windows.effective_share[0]), float(windows.mean_weight[0])

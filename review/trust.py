@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from agents.panel import PANEL
+from campaigns.audit import LEAST_BY_CHANCE
 from review import words
 from review.effects import effect_agrees
 from review.evidence import INCUMBENT, Behaviour, Candidate, Evidence, dig, number, text_of
@@ -196,7 +197,13 @@ def _randomisation(evidence: Evidence) -> Check:
     z = number(audit.get("z"))
     held += "" if z is None else f" (z = {words.figure(z, 1)})"
     if audit["passed"]:
-        return Check(OK, short, name, words.sentence(held))
+        by_chance = number(audit.get("by_chance"))
+        if by_chance is None or by_chance >= LEAST_BY_CHANCE:
+            return Check(OK, short, name, words.sentence(held))
+        little = (
+            f"chance decided only {by_chance:.1%} of them, too few to learn what other decisions would have brought"
+        )
+        return Check(CAUTION, short, name, words.sentence(f"{held}; {little}"))
     return Check(PROBLEM, short, name, words.sentence(f"sends are not as frequent as the logged probabilities: {held}"))
 
 

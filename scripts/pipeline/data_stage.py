@@ -6,7 +6,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 from campaigns.alternatives import alternatives_check
-from campaigns.audit import audit_log
+from campaigns.audit import audit_log, hardly_by_chance
 from campaigns.column_quality import column_quality
 from campaigns.datasets import PUBLIC_SETS
 from campaigns.datasets.public import find_public_set, read_public_set
@@ -22,6 +22,11 @@ from scripts.pipeline.context import log_settings
 from scripts.pipeline.previous_run import KEPT, keep_previous, previous_digests
 from scripts.pipeline.progress import StageProgress
 from scripts.pipeline.stage import Stage, StageRunner, file_digest, write_json
+
+LITTLE_CHANCE = (
+    "decisions: by their action_prob chance decided only {:.1%} of the sends, so what others would have brought "
+    "can hardly be learned, and at most a small blend can be recommended"
+)
 
 
 def data_stage(config: RunConfig, runner: StageRunner) -> Stage:
@@ -39,12 +44,14 @@ def data_stage(config: RunConfig, runner: StageRunner) -> Stage:
         log = _make(config, progress) if joined is None else joined.log
         write_log(log, folder)
         grid = make_grid(log)
-        alternatives, leaks = alternatives_check(log, grid), leak_checks(log, grid)
+        alternatives, leaks, audit = alternatives_check(log, grid), leak_checks(log, grid), audit_log(log, grid)
+        by_chance = hardly_by_chance(audit)
+        chance = [] if by_chance is None else [LITTLE_CHANCE.format(by_chance)]
         columns = column_quality(log.users, "users") + column_quality(log.contents, "contents")
         report = log.report | {
-            "warnings": [*log.report["warnings"], *alternatives["warnings"], *leaks["warnings"]],
+            "warnings": [*log.report["warnings"], *alternatives["warnings"], *leaks["warnings"], *chance],
             "columns": columns,
-            "audit": audit_log(log, grid),
+            "audit": audit,
             "alternatives": alternatives,
             "leaks": leaks,
             "stability": stability_check(log, grid),

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from agents.panel import AGENTS, BEST_RULE
+from campaigns.audit import hardly_by_chance
 from evaluation.by_channel import by_channel
 from evaluation.intervals import Interval, mean_interval
 from evaluation.limits import BROKEN, Limit, limits_of, use_of
@@ -28,16 +29,24 @@ HEAD_FIGURES = (
 HOLDING = "never"
 """The rule that keeps to every limit that can be kept."""
 
+ASK_CHANCE = (
+    "Let chance decide more often first (policy.exploration), or try it on a small randomised share of customers."
+)
+"""What helps where it decided too little."""
+
 NOT_YET = "not yet evaluated offline beyond the first slots"
 
 
 def choose(study: Study, worlds: Worlds, estimates: dict[str, Any], refused: bool) -> dict[str, Any]:
     """The policy to recommend (`chosen`), whether it is recommended, and the `reason` in words."""
+    by_chance = hardly_by_chance(study.log.report["audit"])
     if refused:
-        return _choice(INCUMBENT, False, "The market gate refused; no agent was trained.")
+        why = "" if by_chance is None else f" Note that {_little(by_chance)} {ASK_CHANCE}"
+        return _choice(INCUMBENT, False, f"The market gate refused; no agent was trained.{why}")
     if study.is_one_shot:
         return _choose_by_log(estimates)
-    return _choose_by_world(worlds, families_of(study), limits_of(study.objective))
+    choice = _choose_by_world(worlds, families_of(study), limits_of(study.objective))
+    return choice if by_chance is None else _hold_back(choice, estimates["policies"].get(choice["chosen"]), by_chance)
 
 
 def _choose_by_log(estimates: dict[str, Any]) -> dict[str, Any]:
@@ -88,6 +97,34 @@ def _choose_by_world(worlds: Worlds, families: dict[str, str], limits: tuple[Lim
         f"{gain.value:+.2f} a customer over {against} (95 % interval {gain.low:+.2f} to {gain.high:+.2f})."
     )
     return _choice(best, True, reason + note)
+
+
+def _hold_back(choice: dict[str, Any], estimate: dict[str, Any] | None, by_chance: float) -> dict[str, Any]:
+    """The choice where chance decided so little that worlds made from the log are no grounds for a change: a small
+    blend at most, where the log alone bears that out.
+
+    Args:
+        choice: by worlds.
+        estimate: of the chosen policy, from the log alone; None where there is none.
+        by_chance: share of the log's sends that chance decided.
+    """
+    if not choice["recommended"]:
+        return choice
+    share = 0.0 if estimate is None else estimate["blend"] or 0.0
+    begin = (
+        f"The log alone bears out a blend of {share:.0%} with what was done: begin with no more"
+        if share
+        else "Nor does the log alone bear out even a small blend of it with what was done"
+    )
+    reason = f"{choice['chosen']} earned most in a simulated market, but {_little(by_chance)} {begin}. {ASK_CHANCE}"
+    return choice | {"recommended": False, "reason": reason}
+
+
+def _little(by_chance: float) -> str:
+    return (
+        f"chance decided only {by_chance:.1%} of the log's sends: what other decisions would have brought, that market "
+        "had to guess."
+    )
 
 
 def _choice(name: str, recommended: bool, reason: str) -> dict[str, Any]:

@@ -8,9 +8,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from campaigns.audit import audit_log, drift_check
+from campaigns.audit import audit_log, drift_check, hardly_by_chance
 from campaigns.grid import DecisionGrid, make_grid
 from campaigns.history import HOLD
+from envs.reference.simulate import simulate
+from envs.reference.variants import find_variant
 from tests.campaigns.logs_on_disk import clean_tables, read_tolerantly
 
 WEEK = 42
@@ -106,6 +108,22 @@ def test_sends_more_or_less_frequent_than_claimed_fail_the_randomisation_audit(c
     audit = audit_log(log, make_grid(log))
     assert audit["randomisation"]["passed"] is passed
     json.dumps(audit, allow_nan=False)
+
+
+@pytest.mark.parametrize(("exploration", "low", "high"), [(1.0, 0.97, 0.99), (0.05, 0.05, 0.1)])
+def test_the_share_of_sends_that_chance_decided_is_told(exploration: float, low: float, high: float) -> None:
+    """A habit's send has p = .95 and more, a drawn one hardly any: .05 x .95 + .04 x 1 are by chance."""
+    log = read_tolerantly(simulate(find_variant("ecommerce", exploration), 300, 7, 0), max_rejected=0.0)
+    audit = audit_log(log, make_grid(log))
+    assert low < audit["randomisation"]["by_chance"] < high
+    assert (hardly_by_chance(audit) is None) == (exploration == 1.0)
+
+
+def test_nothing_is_said_of_chance_without_probabilities() -> None:
+    tables = clean_tables()
+    tables["decisions"] = tables["decisions"].drop(columns="action_prob")
+    log = read_tolerantly(tables, max_rejected=0.0)
+    assert hardly_by_chance(audit_log(log, make_grid(log))) is None
 
 
 @pytest.mark.parametrize("change", ["all holds", "all sends", "one customer", "one slot", "no probabilities"])

@@ -13,7 +13,16 @@ from campaigns.history import ABSENT
 from evaluation.fqe import log_moments
 from evaluation.offline_settings import OfflineSettings
 from evaluation.sequences import Sequences, collect_sequences
-from evaluation.sequential import MOST_DETECTABLE, PolicyEstimate, estimate_policy, evaluate_sequences, report_of
+from evaluation.sequential import (
+    FQE_SUPPORT,
+    LITTLE_CHANCE,
+    MOST_DETECTABLE,
+    SMALL_SHARE,
+    PolicyEstimate,
+    estimate_policy,
+    evaluate_sequences,
+    report_of,
+)
 from tests.envs.market_logs import write_grid
 from tests.evaluation.markov_worlds import LOGGER, TARGET, MarkovLog, markov_log, tired_world
 from tests.evaluation.test_offline import LOGGER as MARKET_LOGGER
@@ -53,6 +62,27 @@ def test_blends_lie_between_and_their_lower_bounds_hold_all_at_once() -> None:
         ]
         broken += any(b["low"] is not None and b["low"] > t for b, t in zip(found["blends"], truths, strict=True))
     assert broken <= 6  # 5 % of 60 is 3; more than 6 has probability 3 %
+
+
+def test_a_share_at_which_the_log_hardly_supports_fqe_is_refused_with_its_figures() -> None:
+    logged = markov_log(WORLD, 3_000, SLOTS, seed=1)
+    estimate = replace(estimated(logged), support=np.array([0.5, 0.2, 0.009]))
+    earned = torch.where(logged.log.known, logged.log.reward, 0.0).sum(dim=1).double().numpy()
+    found = report_of(estimate, earned, np.arange(len(earned)), SLOTS, SETTINGS, seed=0)
+    assert [b["low"] is None for b in found["blends"]] == [False, False, True]
+    assert found["diagnostics"]["refused_by"] == FQE_SUPPORT
+    assert found["blend"] < 1
+
+
+def test_where_chance_decided_hardly_anything_only_a_small_blend_is_told() -> None:
+    logged = markov_log(WORLD, 3_000, SLOTS, seed=1)
+    earned = torch.where(logged.log.known, logged.log.reward, 0.0).sum(dim=1).double().numpy()
+    found = report_of(estimated(logged), earned, np.arange(len(earned)), SLOTS, SETTINGS, seed=0, by_chance=0.04)
+    assert [b["low"] is None for b in found["blends"]] == [False, True, True]
+    assert found["diagnostics"]["refused_by"] == LITTLE_CHANCE
+    assert "Chance decided only 4.0%" in found["diagnostics"]["refused"]
+    assert (found["value"], found["verdict"]) == (None, "cannot tell")
+    assert found["blend"] <= SMALL_SHARE
 
 
 def test_the_largest_safe_blend_is_one_whose_bound_clears_zero() -> None:

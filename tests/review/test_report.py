@@ -350,6 +350,13 @@ def test_many_contents_are_summed_up(tmp_path: Path) -> None:
     assert any("opt-outs" in figure for figure in page.figures if "Market gate" in figure)
 
 
+def test_a_log_in_which_chance_decided_hardly_anything_asks_for_caution(tmp_path: Path) -> None:
+    parts = sequential()
+    parts["data/report.json"]["audit"]["randomisation"]["by_chance"] = 0.042
+    text = page_of(tmp_path, parts).text
+    assert "chance decided only 4.2% of them, too few to learn what other decisions would have brought" in text
+
+
 def test_a_truth_that_contradicts_the_prediction_is_a_problem(tmp_path: Path) -> None:
     parts = sequential()
     chosen = parts["summary.json"]["policies"][1]
