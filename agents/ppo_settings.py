@@ -33,9 +33,9 @@ class PPOSettings:
     refit_steps: int = 1_000_000
     rows: int = 2048
     rollout_slots: int = 24
-    batch_size: int = 8192
+    batch_size: int = 2048
     epochs: int = 4
-    learning_rate: float = 1e-3
+    learning_rate: float = 3e-3
     gamma: float = 0.99
     gae_lambda: float = 0.95
     clip_range: float = 0.2

@@ -20,7 +20,7 @@ from campaigns.replay import replay
 
 
 def fit_support(
-    grid: DecisionGrid, population: Population, catalogue: Catalogue, clock: SlotClock, quantile: float = 0.975
+    grid: DecisionGrid, population: Population, catalogue: Catalogue, clock: SlotClock, quantile: float = 0.999
 ) -> Guardrails:
     """Limits within which the log's own sends lie.
 
@@ -30,7 +30,8 @@ def fit_support(
     Returns:
         Guardrails named `support` without quiet hours and holdout: caps at the `quantile` of what customers had
         received, of anything and of the same content, up to and including a send; spacing at the 1 - `quantile`
-        of the hours since their last send.
+        of the hours since their last send. Of a content's sends no more than REPEATS are remembered: where the log
+        supports more there is no cap (ADR 9).
     """
     day, week, month = clock.slots_in(1), clock.slots_in(7), clock.slots_in(28)
     in_day, in_week, since_send, week_of_content, month_of_content = [], [], [], [], []
@@ -53,6 +54,9 @@ def fit_support(
         values = torch.cat(parts).double().numpy()
         return float(np.quantile(values, share, method="nearest")) if len(values) else 0.0
 
+    def remembered(sends: float) -> int:
+        return int(sends) if sends <= REPEATS else 0
+
     return Guardrails(
         name="support",
         quiet_from=0,
@@ -61,8 +65,8 @@ def fit_support(
         max_per_week=min(RECENT, int(limit(in_week, quantile))),
         spacing_hours=limit(since_send, 1 - quantile) * clock.slot_hours,
         content_spacing_hours=0.0,
-        content_max_per_week=min(REPEATS, int(limit(week_of_content, quantile))),
-        content_max_per_month=min(REPEATS, int(limit(month_of_content, quantile))),
+        content_max_per_week=remembered(limit(week_of_content, quantile)),
+        content_max_per_month=remembered(limit(month_of_content, quantile)),
         holdout=0.0,
     )
 

@@ -62,7 +62,8 @@ class MarketConfig:
     source: str = "learned"
     judge_kind: str | None = None
     pessimism: float = 0.0
-    support: float = 0.975
+    support: float = 0.999
+    thin: float = 0.975
     gate: str = "strict"
     margin: float = 0.1
     judge_customers: int = 2000

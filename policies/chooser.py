@@ -143,6 +143,7 @@ def sample(probabilities: Tensor, uniform: Tensor) -> Tensor:
 
     The draw never lands on a decision of probability zero, also where rounding leaves the row short of 1.
     """
-    cumulative = probabilities.double().cumsum(dim=1)
-    target = uniform.double() * cumulative[:, -1]
-    return (cumulative <= target.unsqueeze(1)).sum(dim=1).clamp(max=probabilities.shape[1] - 1)
+    # Customers come last: a GPU adds up along few decisions slowly where they lie beside each other.
+    cumulative = probabilities.t().double().cumsum(dim=0)
+    target = uniform.double() * cumulative[-1]
+    return (cumulative <= target).sum(dim=0).clamp(max=probabilities.shape[1] - 1)

@@ -301,8 +301,10 @@ def check_config(config: RunConfig, policies: bool = True) -> None:
         check_channels(config.guardrails, config.data.channels)
     if config.data.source == "log" and not config.data.path:
         raise CampaignError("data.path is empty: give the folder of your log, data=log data.path=FOLDER.")
-    if not 0.5 <= config.market.support <= 1:
-        raise CampaignError(f"market.support={config.market.support}: must be a quantile from 0.5 to 1.")
+    for setting in ("support", "thin"):
+        quantile = getattr(config.market, setting)
+        if not 0.5 <= quantile <= 1:
+            raise CampaignError(f"market.{setting}={quantile}: must be a quantile from 0.5 to 1.")
 
 
 def check_log(study: Study, policies: bool = True) -> None:

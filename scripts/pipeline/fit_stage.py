@@ -124,9 +124,9 @@ def incumbent_stage(study: Study) -> Stage:
         support = fit_support(study.grid, study.population, study.catalogue, study.log.clock, config.market.support)
         write_json(folder / "support.json", asdict(support))
         if not study.is_one_shot:
-            save_file(fit_log_support(*log[:4], config.market.support, config.seed).tensors(), folder / LOG_SUPPORT)
+            save_file(fit_log_support(*log[:4], config.market.thin, config.seed).tensors(), folder / LOG_SUPPORT)
 
-    settings = {"support": config.market.support, "seed": config.seed}
+    settings = {"support": config.market.support, "thin": config.market.thin, "seed": config.seed}
     return study.runner.run("propensity/incumbent", settings, (study.data,), work, show_as="propensity/incumbent")
 
 
