@@ -29,8 +29,8 @@ class PPOSettings:
         graphs: on a GPU, record a slot once as a CUDA graph and replay it.
     """
 
-    steps: int = 3_000_000
-    refit_steps: int = 1_000_000
+    steps: int = 4_000_000
+    refit_steps: int = 2_000_000
     rows: int = 2048
     rollout_slots: int = 24
     batch_size: int = 2048

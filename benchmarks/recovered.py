@@ -5,6 +5,7 @@ the customers, then going on in that of all). The ceiling is the best of three P
 (`market=reference`), among other customers, far longer; beside it stands the best cap x daypart x content rule that a
 search *in the truth* finds. All act in the truth among the same customers, drawn anew, with the same noise, within the
 same guardrails (what the log supports narrows the product's alone), in serving mode, nobody held out.
+`--ablations` says what each ingredient is worth.
 
     recovered = (policy - incumbent) / (ceiling - incumbent)
 
@@ -48,6 +49,19 @@ CEILINGS = 3
 """Trainings in the truth, of which the best counts."""
 
 DRAWS = 1000
+
+ABLATIONS = {
+    "as it is": [],
+    "drawn rewards": ["agent.ppo.expected_reward=false"],
+    "small steps in large minibatches": ["agent.ppo.learning_rate=0.001", "agent.ppo.batch_size=8192"],
+    "half as many decisions": ["agent.ppo.steps=1000000", "agent.ppo.refit_steps=500000"],
+    "twice as many decisions": ["agent.ppo.steps=4000000", "agent.ppo.refit_steps=2000000"],
+    "mask at the 97.5 % quantile": ["market.support=0.975"],
+    "pessimism 1": ["market.pessimism=1.0"],
+    "one member": ["propensity.members=1"],
+    "no tastes": ["propensity.tastes=0"],
+}
+"""Settings of the product, not of the ceiling, that `--ablations` compares."""
 
 
 def play(study: Study, policy: Policy) -> np.ndarray:
@@ -137,17 +151,22 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--ceiling-steps", type=int, default=8_000_000, help="decisions of a training in the truth")
     parser.add_argument("--ceilings", type=int, default=CEILINGS, help="trainings in the truth")
     parser.add_argument("--ceiling-customers", type=int, help="in that training; as many as in the log if not given")
+    parser.add_argument("--ablations", action="store_true")
     parser.add_argument("--cache", type=Path, default=Path(".cache"))
     options, overrides = parser.parse_known_args(arguments)
     for variant in options.variants:
         for seed in options.seeds:
             with tempfile.TemporaryDirectory() as folder:
-                study = reachable = study_of(variant, seed, Path(folder), options.cache, overrides)
-                if options.ceiling_customers not in (None, study.config.data.customers):
+                reachable = study_of(variant, seed, Path(folder), options.cache, overrides)
+                if options.ceiling_customers not in (None, reachable.config.data.customers):
                     sized = [*overrides, f"data.customers={options.ceiling_customers}"]
                     reachable = study_of(variant, seed, Path(folder) / "ceiling", options.cache, sized)
-                found = judge(study, reachable, options.ceiling_steps, options.ceilings)
-                print(json.dumps({"variant": variant, "seed": seed} | found), flush=True)
+                for version in ABLATIONS if options.ablations else ["as it is"]:
+                    changed = [*overrides, *ABLATIONS[version]]
+                    study = study_of(variant, seed, Path(folder) / "log", options.cache, changed)
+                    found = judge(study, reachable, options.ceiling_steps, options.ceilings)
+                    told = {"variant": variant, "seed": seed, "version": version}
+                    print(json.dumps(told | found), flush=True)
 
 
 if __name__ == "__main__":
