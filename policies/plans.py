@@ -69,6 +69,12 @@ class PlanChooser(Chooser):
         return {"frequencies": list(self.menu.frequencies), "guardrails": asdict(self.guardrails)}
 
 
+def menu_behind(chooser: Chooser) -> PlanMenu | None:
+    """The menu of what chooses plans, restrained or not; None for what decides slot by slot."""
+    inner = getattr(chooser, "chooser", chooser)
+    return inner.menu if isinstance(inner, PlanChooser) else None
+
+
 def menu_of(settings: Mapping[str, Any]) -> tuple[PlanMenu, Guardrails]:
     """What `PlanChooser.settings` keeps."""
     return PlanMenu(tuple(settings["frequencies"])), Guardrails(**settings["guardrails"])

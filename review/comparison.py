@@ -92,7 +92,8 @@ def _leading(candidate: Candidate) -> float:
     return UNRANKED if gain is None else gain.value
 
 
-def _cell(worth: Range | None, digits: int, signed: bool = False) -> Section:
+def worth_cell(worth: Range | None, digits: int, signed: bool = False) -> Section:
+    """A figure of worth in a table, with its interval; a dash where there is none."""
     if worth is None:
         return {"value": words.DASH, "span": "", "leaning": "", "key": False}
     leaning = words.leaning(worth) if signed else ""
@@ -115,9 +116,9 @@ def _worth_row(
         "code": candidate.name,
         "kind": candidate.kind,
         "chosen": chosen is not None and candidate.name == chosen.name,
-        "worth": [_cell(candidate.worth.get(p), digits) | {"key": p == "judged"} for p in places],
+        "worth": [worth_cell(candidate.worth.get(p), digits) | {"key": p == "judged"} for p in places],
         "gain": [
-            _cell(None if is_base else candidate.gain.get(p), digits, signed=True) | {"key": p == "judged"}
+            worth_cell(None if is_base else candidate.gain.get(p), digits, signed=True) | {"key": p == "judged"}
             for p in places
         ],
     }
@@ -147,10 +148,10 @@ def _note(candidate: Candidate) -> str:
 
 def _untold(offline: Offline | None, digits: int) -> Section:
     """In place of a refused gain: how large it would have to be for the log to tell it."""
-    cell = _cell(None, digits)
+    untold = worth_cell(None, digits)
     if offline is not None and offline.detectable is not None and offline.refused_by == TOO_COARSE:
-        cell["span"] = f"told from ±{words.figure(offline.detectable, digits)}"
-    return cell
+        untold["span"] = f"told from ±{words.figure(offline.detectable, digits)}"
+    return untold
 
 
 def _mark(place: int) -> str:
@@ -175,10 +176,10 @@ def _offline_row(candidate: Candidate, chosen: Candidate | None, digits: int, no
     return {
         "name": words.policy_title(candidate.name),
         "chosen": chosen is not None and candidate.name == chosen.name,
-        "worth": _cell(None if offline is None else offline.worth, digits),
+        "worth": worth_cell(None if offline is None else offline.worth, digits),
         "gain": _untold(offline, digits)
         if offline is None or offline.gain is None
-        else _cell(offline.gain, digits, signed=True),
+        else worth_cell(offline.gain, digits, signed=True),
         "verdict": words.UNKNOWN if offline is None else offline.verdict or words.UNKNOWN,
         "blend": words.DASH if offline is None or no_blend else words.percent(offline.blend or 0.0),
         "share": _speaking(offline),
@@ -191,7 +192,7 @@ def _against(chosen: Candidate | None, digits: int, shown: Selection) -> list[Se
     if chosen is None or chosen.offline is None:
         return []
     return [
-        {"name": words.policy_name(name), "gain": _cell(gain, digits, signed=True), "verdict": verdict}
+        {"name": words.policy_name(name), "gain": worth_cell(gain, digits, signed=True), "verdict": verdict}
         for name, (gain, verdict) in chosen.offline.against.items()
         if name in shown.names
     ]
@@ -203,7 +204,7 @@ def _arms(evidence: Evidence, digits: int) -> Section:
         {
             "content": "nothing (hold)" if arm.get("content") == "hold" else text_of(arm.get("content")),
             "customers": words.count(arm.get("customers")),
-            "worth": _cell(read_range(arm), digits),
+            "worth": worth_cell(read_range(arm), digits),
             "value": number(arm.get("value")),
         }
         for arm in mappings(evidence.part("summary").get("arms"))
@@ -222,10 +223,10 @@ def gap_section(candidates: list[Candidate], chosen: Candidate | None, digits: i
         {
             "name": words.policy_title(c.name),
             "chosen": chosen is not None and c.name == chosen.name,
-            "market": _cell(c.gain.get("market"), digits, signed=True),
-            "judged": _cell(c.gain.get("judged"), digits, signed=True),
+            "market": worth_cell(c.gain.get("market"), digits, signed=True),
+            "judged": worth_cell(c.gain.get("judged"), digits, signed=True),
             "gap": words.DASH if c.gap is None else words.percent(c.gap),
-            "truth": _cell(c.gain.get("truth"), digits, signed=True),
+            "truth": worth_cell(c.gain.get("truth"), digits, signed=True),
             "claim": words.DASH if c.claim_gap is None else words.percent(c.claim_gap),
         }
         for c in sorted(candidates, key=lambda c: -_leading(c))

@@ -94,7 +94,13 @@ class Offline:
 
 @dataclass(frozen=True)
 class Candidate:
-    """One compared policy. `worth`, `gain` and `over_rule` are by place: market (trained in), judged, truth."""
+    """One compared policy. Figures are by place: market (trained in), judged, truth.
+
+    Attributes:
+        worth, gain, over_rule: its worth, and what it gains over the incumbent and over the best rule.
+        over_slots: of an agent of weekly plans, over `slot_agent`, the best one that decides slot by slot.
+        sends, opt_outs: sends a week and customer, and share of customers who opt out.
+    """
 
     name: str
     kind: str
@@ -106,6 +112,10 @@ class Candidate:
     claim_gap: float | None
     offline: Offline | None
     offline_reason: str
+    over_slots: dict[str, Range] = field(default_factory=dict)
+    slot_agent: str = ""
+    sends: dict[str, float] = field(default_factory=dict)
+    opt_outs: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -121,6 +131,7 @@ class Behaviour:
         thin_support_share: share of decisions where the log is thin.
         thin_send_share: share of sends where it is.
         channels: rows as the run wrote them (`evaluation.by_channel`); empty where all contents go by one.
+        plans: rows as the run wrote them (`evaluation.plans_chosen`), those of too few customers left out.
         segments: rows as the run wrote them, those of too few customers left out.
         suppressed: how many segments were left out.
     """
@@ -136,6 +147,7 @@ class Behaviour:
     thin_support_share: float | None
     thin_send_share: float | None
     channels: list[dict[str, Any]] = field(default_factory=list)
+    plans: list[dict[str, Any]] = field(default_factory=list)
     segments: list[dict[str, Any]] = field(default_factory=list)
     suppressed: int = 0
 
@@ -245,6 +257,11 @@ def _by_place(entry: Mapping[str, Any], *keys: str) -> dict[str, Range]:
     return {place: figure for place, figure in found.items() if figure is not None}
 
 
+def _numbers(entry: Mapping[str, Any], key: str) -> dict[str, float]:
+    found = {place: number(dig(entry, place, key)) for place in PLACES}
+    return {place: value for place, value in found.items() if value is not None}
+
+
 def _candidate(entry: Mapping[str, Any]) -> Candidate:
     offline = entry.get("offline")
     return Candidate(
@@ -254,6 +271,10 @@ def _candidate(entry: Mapping[str, Any]) -> Candidate:
         worth=_by_place(entry),
         gain=_by_place(entry, "difference"),
         over_rule=_by_place(entry, "over_best_rule"),
+        over_slots=_by_place(entry, "over_slots"),
+        slot_agent=text_of(entry.get("slot_agent")),
+        sends=_numbers(entry, "sends_per_week"),
+        opt_outs=_numbers(entry, "opt_out_share"),
         gap=number(entry.get("exploitation_gap")),
         claim_gap=number(entry.get("judged_minus_truth")),
         offline=_offline(offline) if isinstance(offline, Mapping) else None,
@@ -308,6 +329,7 @@ def _behaviour(entry: Mapping[str, Any], customers: float | None) -> Behaviour:
         thin_support_share=number(entry.get("thin_support_share")),
         thin_send_share=number(entry.get("thin_send_share")),
         channels=[dict(row) for row in mappings(entry.get("channels")) if text_of(row.get("channel"))],
+        plans=[dict(r) for r in mappings(entry.get("plans")) if (number(r.get("customers")) or 0) >= LEAST_CUSTOMERS],
         segments=shown,
         suppressed=len(rows) - len(shown),
     )

@@ -32,10 +32,12 @@ from review.evidence import (
     text_of,
 )
 from review.families import families_section, families_used, family_used, worlds_words
+from review.frontier import frontier_section
 from review.gate import gate_section
 from review.grounds import again_section, network_section
 from review.log_evidence import log_evidence_section
 from review.page import render_template, write_page
+from review.plans import plans_section
 from review.profiles import profiles_section
 
 SHOWN_CONTENTS = 12
@@ -86,6 +88,8 @@ def _page(evidence: Evidence) -> dict[str, Any]:
         "horizon": words.horizon(summary, not sequential),
         "since": changes_section(evidence, chosen, does, digits),
         "worth": worth_section(evidence, candidates, chosen, digits, sequential),
+        "frontier": frontier_section(candidates, chosen, words.unit(summary), digits),
+        "plans": plans_section(evidence, candidates, does, digits),
         "carries": log_evidence_section(evidence, candidates, chosen, digits),
         "made_of": worlds_words(summary),
         "behaviour": _behaviour(evidence, chosen, does, sequential),

@@ -8,16 +8,22 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from agents.panel import PANEL, RULE
+from campaigns.observation import Observation
+from campaigns.plans import PlanMenu
 from evaluation.by_attributes import kinds_of
 from evaluation.intervals import mean_interval
 from evaluation.offline import check_slots, collect_slots, evaluate_offline, refused_entry
 from evaluation.offline_evidence import offline_evidence, one_shot_details, twins_of
+from evaluation.plans_chosen import PlanDiary
 from evaluation.rollout import Rollout, rollout
 from evaluation.sequences import collect_sequences
 from evaluation.sequential import evaluate_sequences
 from evaluation.thin_support import ThinCount
+from policies.following import Follower, following
+from policies.plans import menu_behind
 from policies.policy import Policy, load_policy
 from scripts.pipeline.agent_stage import plain_rules
 from scripts.pipeline.context import (
@@ -79,19 +85,36 @@ def worlds_stage(
         parts: dict[str, np.ndarray] = {}
         held: dict[str, float] = {}
         thin = ThinCount(log_support_of(incumbent), seed=config.seed)
+        menu, asked = menu_behind(policy.chooser), following(policy)
+        diary = PlanDiary(asked) if menu is not None and isinstance(asked, Follower) else None
+
+        def watch(seen: Observation, decision: Tensor) -> None:
+            thin(seen, decision)
+            if diary is not None:
+                diary(seen, decision)
+
         for number, (where, place) in enumerate(worlds.items()):
             done = number * horizon
             result = rollout(
-                place, policy, study.objective, sizes[where], config.seed + 100, None,
+                place, asked if where == "judged" else policy, study.objective, sizes[where], config.seed + 100, None,
                 lambda slot, done=done: progress.update(done + slot, len(worlds) * horizon),
-                *((policy.guardrails, thin) if where == "judged" else ()),
+                *((policy.guardrails, watch) if where == "judged" else ()),
             )  # fmt: skip
             held |= result.held_because
             parts |= {f"{where}.{key}": values for key, values in _arrays(result).items()}
+        if diary is not None:
+            parts["judged.plans"] = diary.plans()
         np.savez_compressed(folder / "rollouts.npz", **parts)
         write_json(
             folder / "policy.json",
-            {"name": name, "kind": kind, "mode": policy.mode, "held_because": held} | thin.shares(),
+            {
+                "name": name,
+                "kind": kind,
+                "mode": policy.mode,
+                "held_because": held,
+                "frequencies": None if menu is None else list(menu.frequencies),
+            }
+            | thin.shares(),
         )
 
     settings = {
@@ -199,6 +222,12 @@ def load_held(stage: Stage) -> dict[str, float]:
     """Why a `worlds_stage`'s policy held in the judging world: share of customers' slots by guardrail."""
     held: dict[str, float] = json.loads((stage.folder / "policy.json").read_text(encoding="utf-8"))["held_because"]
     return held
+
+
+def load_menu(stage: Stage) -> PlanMenu | None:
+    """The plans that a `worlds_stage`'s policy chooses from; None where it decides slot by slot."""
+    frequencies = json.loads((stage.folder / "policy.json").read_text(encoding="utf-8"))["frequencies"]
+    return None if frequencies is None else PlanMenu(tuple(frequencies))
 
 
 def load_thin(stage: Stage) -> dict[str, float | None]:

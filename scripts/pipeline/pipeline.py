@@ -30,6 +30,7 @@ from scripts.pipeline.fit_stage import (
 from scripts.pipeline.judge_stage import (
     INCUMBENT,
     load_held,
+    load_menu,
     load_rollouts,
     load_thin,
     offline_stage,
@@ -146,12 +147,13 @@ def evaluate_panel(study: Study, fitted: Fitted, agents: dict[str, Stage], playe
     worlds: Worlds = {name: load_rollouts(stage) for name, stage in played.items()}
     held = {name: load_held(stage) for name, stage in played.items()}
     thin = {name: load_thin(stage) for name, stage in played.items()}
+    menus = {name: load_menu(stage) for name, stage in played.items()}
     offline = offline_stage(study, agents, fitted.train, fitted.incumbent)
     estimates = json.loads((offline.folder / "offline.json").read_text(encoding="utf-8"))
     does = (
         one_shot_behaviour(study, estimates["decides"])
         if study.is_one_shot
-        else behaviour_of(study, worlds, held, thin)
+        else behaviour_of(study, worlds, held, thin, menus)
     )
     write_json(study.runner.run_folder / "evaluation" / "behaviour.json", does)
     return Evaluation(worlds, estimates)

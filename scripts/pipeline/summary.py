@@ -5,12 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
-from agents.panel import AGENTS, BEST_RULE
+from agents.panel import AGENT, AGENTS, BEST_RULE, PANEL
 from campaigns.audit import hardly_by_chance
+from campaigns.plans import PlanMenu
 from evaluation.by_channel import by_channel
 from evaluation.intervals import Interval, mean_interval
 from evaluation.limits import BROKEN, Limit, limits_of, use_of
+from evaluation.plans_chosen import plans_by_segment
 from evaluation.segments import behaviour_by_segment
 from scripts.pipeline.agent_stage import load_restraints
 from scripts.pipeline.context import JUDGE, TRAIN, Study
@@ -210,11 +213,17 @@ def _policy(study: Study, name: str, worlds: Worlds, estimates: dict[str, Any]) 
         "exploitation_gap": None,
         "offline": estimates["policies"].get(name),
     }
-    limits = limits_of(study.objective)
+    limits, slots = limits_of(study.objective), _slot_agent(name, worlds)
     if worlds:
+        if slots is not None:
+            entry["slot_agent"] = slots
         for place in ("market", "judged", "truth"):
             if place in worlds[name]:
                 entry[place] = _worth(worlds[name][place], worlds[INCUMBENT][place])
+                entry[place] |= _habits(worlds[name][place], study.objective.horizon_days / 7)
+                if slots is not None:
+                    gain = worlds[name][place]["value"] - worlds[slots][place]["value"]
+                    entry[place]["over_slots"] = mean_interval(gain[REPORTING]).to_dict()
                 if limits:
                     entry[place]["limits"] = _uses(limits, worlds[name][place])
                 if BEST_RULE in worlds and name != BEST_RULE:
@@ -242,6 +251,24 @@ def _worth(mine: dict[str, np.ndarray], base: dict[str, np.ndarray]) -> dict[str
     value = mean_interval(mine["value"][REPORTING])
     difference = mean_interval((mine["value"] - base["value"])[REPORTING])
     return {**value.to_dict(), "difference": difference.to_dict()}
+
+
+def _habits(mine: dict[str, np.ndarray], weeks: float) -> dict[str, float]:
+    """Sends a week, and share of customers who opted out, among those kept for reporting."""
+    return {
+        "sends_per_week": float(mine["sends"][REPORTING].mean() / weeks),
+        "opt_out_share": float(mine["opted_out"][REPORTING].mean()),
+    }
+
+
+def _slot_agent(name: str, worlds: Worlds) -> str | None:
+    """For an agent of weekly plans: the agent that decides slot by slot and earns most in the judging world, among
+    customers kept for choosing; None for all other policies, and where there is no such agent."""
+    if name not in PANEL or not PANEL[name].plans:
+        return None
+    others = [n for n in worlds if n in PANEL and PANEL[n].kind == AGENT and not PANEL[n].plans]
+    earned = {n: float(worlds[n]["judged"]["value"][CHOOSING].mean()) for n in others}
+    return max(earned, key=lambda n: earned[n], default=None)
 
 
 def _uses(limits: tuple[Limit, ...], figures: dict[str, np.ndarray]) -> dict[str, Any]:
@@ -281,7 +308,11 @@ def one_shot_behaviour(study: Study, decides: dict[str, list[float]]) -> dict[st
 
 
 def behaviour_of(
-    study: Study, worlds: Worlds, held: dict[str, dict[str, float]], thin: dict[str, dict[str, float | None]]
+    study: Study,
+    worlds: Worlds,
+    held: dict[str, dict[str, float]],
+    thin: dict[str, dict[str, float | None]],
+    menus: dict[str, PlanMenu | None],
 ) -> dict[str, Any]:
     """When, how often, what and to whom every policy sends in the judging world.
 
@@ -290,6 +321,7 @@ def behaviour_of(
         worlds: rollouts of every policy.
         held: by policy, the share of customers' slots that each guardrail kept from any send.
         thin: by policy, the shares of its decisions and sends that lie where the log is thin.
+        menus: by policy, of the weekly plans that it chooses from; None where it decides slot by slot.
     """
     weeks = study.objective.horizon_days / 7
     customers = study.config.market.judge_customers
@@ -319,6 +351,7 @@ def behaviour_of(
                 for i, c in zip(study.catalogue.ids, by_content, strict=True)
             ],
             **_channels(study, part),
+            **_plans(users, part, menus[name], study),
             "held_because": held[name],
             **thin[name],
             "segments": behaviour_by_segment(
@@ -326,6 +359,11 @@ def behaviour_of(
             ),
         }
     return {"policies": policies, "where": f"the judging world ({study.family(JUDGE)})", "customers": customers}
+
+
+def _plans(users: pd.DataFrame, part: dict[str, np.ndarray], menu: PlanMenu | None, study: Study) -> dict[str, Any]:
+    """Which weekly plans a policy makes; nothing where it decides slot by slot."""
+    return {} if menu is None else {"plans": plans_by_segment(users, part["plans"], menu, study.catalogue.ids)}
 
 
 def _channels(study: Study, part: dict[str, np.ndarray]) -> dict[str, Any]:

@@ -278,6 +278,37 @@ def sequential() -> Parts:
     }  # fmt: skip
 
 
+def wide() -> Parts:
+    """The same run with an agent of weekly plans, contents by two channels, and what policies do in every world."""
+    parts = sequential()
+    policies = parts["summary.json"]["policies"]
+    planner = copy.deepcopy(policies[1]) | {"name": "plan_ppo", "slot_agent": "ppo", "judged": worth(15.5, 2.75, 0.75)}
+    planner["judged"]["over_slots"] = figure(-0.5, 0.25)
+    policies.append(planner)
+    habits = {"incumbent": (3.5, 0.06), "ppo": (4.25, 0.04), "never": (0.0, 0.0), "best_rule": (3.75, 0.05),
+              "plan_ppo": (2.25, 0.02)}  # fmt: skip
+    for policy in policies:
+        sends, opt_outs = habits[policy["name"]]
+        policy["judged"] |= {"sends_per_week": sends, "opt_out_share": opt_outs}
+        policy["truth"] = {**figure(10.0, 0.5), "difference": figure(1.0, 0.5), "sends_per_week": sends,
+                           "opt_out_share": opt_outs}  # fmt: skip
+    planner["truth"]["over_slots"] = figure(0.125, 0.5)
+    plan = {"frequency": 2, "daypart": "evening", "content": "sale", "share": 0.625}
+    told = parts["evaluation/behaviour.json"]["policies"]
+    told["plan_ppo"] = does(2.25, 0.02) | {
+        "plans": [
+            {"segment": "everyone", "customers": 1990, "sends": 2.25, "plans": [
+                plan, {"frequency": 0, "daypart": "", "content": "", "share": 0.125}]},
+            {"segment": "tier = gold", "customers": 900, "sends": 3.0, "plans": [plan | {"daypart": "any"}]},
+            {"segment": "tier = lone_platinum", "customers": 9, "sends": 93.7, "plans": [plan]}]}  # fmt: skip
+    row = {"suppressed": False, "customers": 1200, "sends": 8.0, "cost": 0.048, "opens": 2.0, "purchases": 0.4,
+           "opt_outs": 0.01, "value_per_send": 1.375}  # fmt: skip
+    lone = dict.fromkeys(row) | {"channel": "sms", "suppressed": True}
+    told["ppo"]["channels"] = [{"channel": "email", **row}, {**lone, "sends": 93.7, "customers": 9}]
+    told["incumbent"]["channels"] = [{"channel": "email", **row, "sends": 4.0}, {"channel": "sms", **row}]
+    return parts
+
+
 def one_shot() -> Parts:
     """A finished run on a randomised campaign of one decision a customer; `linucb` cannot be told from a rule."""
     parts = sequential()

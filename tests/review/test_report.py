@@ -14,7 +14,7 @@ from review import model_charts
 from review.evidence import FILES, Range, read_evidence
 from review.report import render, write_report
 from tests.review.pages import Page
-from tests.review.run_folders import Parts, does, figure, going_on, one_shot, renamed, sequential, write_run
+from tests.review.run_folders import Parts, does, figure, going_on, one_shot, renamed, sequential, wide, write_run
 
 
 def page_of(folder: Path, parts: Parts, overrides: str = "- debug=fast\n") -> Page:
@@ -451,18 +451,56 @@ def test_a_market_that_fails_its_gate_and_is_used_all_the_same_is_a_problem(tmp_
     assert "problem Does the simulated market give back the log? The market does not give back" in text
 
 
-def test_channels_stand_beside_the_incumbents_where_there_are_several(page: Page, tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def wide_page(tmp_path_factory: pytest.TempPathFactory) -> Page:
+    """The report of a run with weekly plans and two channels."""
+    return page_of(tmp_path_factory.mktemp("wide"), wide())
+
+
+def part_of(page: Page, begin: str, end: str) -> str:
+    """What stands between two texts of a page."""
+    text = page.text.replace("\u00a0", " ")
+    return text[text.index(begin) : text.index(end, text.index(begin))]
+
+
+def test_channels_stand_beside_the_incumbents_where_there_are_several(page: Page, wide_page: Page) -> None:
     assert "By which channel" not in page.text
-    parts = sequential()
-    policies = parts["evaluation/behaviour.json"]["policies"]
-    row = {"suppressed": False, "customers": 1200, "sends": 8.0, "cost": 0.048, "opens": 2.0, "purchases": 0.4,
-           "opt_outs": 0.01, "value_per_send": 1.375}  # fmt: skip
-    lone = dict.fromkeys(row) | {"channel": "sms", "suppressed": True}
-    policies["ppo"]["channels"] = [{"channel": "email", **row}, {**lone, "sends": 93.7, "customers": 9}]
-    policies["incumbent"]["channels"] = [{"channel": "email", **row, "sends": 4.0}, {"channel": "sms", **row}]
-    text = page_of(tmp_path, parts).text
-    table = text[text.index("By which channel") : text.index("In the judging market. Sends a week and cost")]
-    assert "email PPO agent 1,200 2.00 0.048 25 % 5.0 % 0.12 % 1.38" in table.replace("\u00a0", " ")
-    assert "Incumbent 1,200 1.00 0.048 50 %" in table.replace("\u00a0", " ")
+    table = part_of(wide_page, "By which channel", "In the judging market. Sends a week and cost")
+    assert "email PPO agent 1,200 2.00 0.048 25 % 5.0 % 0.12 % 1.38" in table
+    assert "Incumbent 1,200 1.00 0.048 50 %" in table
     assert "sms PPO agent <10 - - - - - - Incumbent 1,200" in table
-    assert "93.7" not in table
+    assert "93.7" not in wide_page.text
+
+
+def test_weekly_plans_stand_beside_slots_with_what_they_cost(page: Page, wide_page: Page) -> None:
+    assert "Weekly plans beside" not in page.text
+    table = part_of(
+        wide_page, "Weekly plans beside decisions slot by slot", "The plans of the PPO agent of weekly plans"
+    )
+    assert (
+        "The PPO agent of weekly plans, against the PPO agent, costs 0.50 (-0.75 to -0.25) in the judging market and "
+        "cannot be told apart (+0.12, -0.38 to +0.62) in the truth." in table
+    )
+    assert "PPO agent slot by slot 17.50 17.30 to 17.70 16.00 15.80 to 16.20" in table
+    assert "PPO agent of weekly plans weekly plans" in table
+    assert "2.2 2.0 % -0.50 -0.75 to -0.25" in table
+    assert "Never send" not in table
+
+
+def test_plans_are_told_by_segment_as_frequency_daypart_and_content(wide_page: Page) -> None:
+    table = part_of(
+        wide_page, "The plans of the PPO agent of weekly plans", "The commonest plans in the judging market"
+    )
+    assert "everyone 1,990 2.2 2 a week evening sale 62 % nothing - - 12 %" in table
+    assert "tier gold 900 3.0 2 a week any time of day sale 62 %" in table
+    assert "platinum" not in table
+
+
+def test_the_frontier_numbers_all_policies_and_says_which_none_beats_for_less(page: Page, wide_page: Page) -> None:
+    assert "What more value costs" not in page.text  # a run that did not count sends in its worlds
+    table = part_of(wide_page, "none better for as few", "What the log alone says")
+    assert "1 PPO agent 16.00 15.80 to 16.20 4.2 4.0 % sends and opt-outs" in table
+    assert "2 PPO agent of weekly plans 15.50 15.30 to 15.70 2.2 2.0 % sends and opt-outs" in table
+    assert "3 Best simple rule 14.75 14.55 to 14.95 3.8 5.0 % 4 Never send 9.00" in table
+    assert "★ Incumbent 12.75 12.55 to 12.95 3.5 6.0 %" in table
+    assert sum("Worth against" in figure for figure in wide_page.figures) == 2
