@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from agents.panel import AGENTS
 from campaigns.datasets import PUBLIC_SETS
 from tests.scripts.settings import composed
 
@@ -65,3 +66,7 @@ def test_what_an_experiment_or_a_debug_file_sets_is_what_runs() -> None:
     assert composed().processes == 2
     assert composed("debug=fast").processes == 1
     assert composed("debug=fast", "processes=2").processes == 2
+
+
+def test_all_agents_are_all_that_there_are() -> None:
+    assert sorted(composed("agent=all").agent.names) == sorted(AGENTS)
