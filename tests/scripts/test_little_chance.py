@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from scripts.pipeline.summary import _choice, _hold_back
+from scripts.pipeline.summary import _choice, _hold_back, choose
 
 BEST = _choice("ppo", True, "ppo earned most.")
 
@@ -28,3 +29,11 @@ def test_without_a_blend_that_the_log_bears_out_nothing_is_recommended(log: dict
 def test_what_was_not_recommended_keeps_its_reason() -> None:
     nothing = _choice("incumbent", False, "Nothing beat the incumbent in the judging world.")
     assert _hold_back(nothing, None, by_chance=0.042) == nothing
+
+
+@pytest.mark.parametrize(("by_chance", "said"), [(0.042, True), (0.98, False), (None, False)])
+def test_a_refused_market_says_where_chance_decided_hardly_anything(by_chance: float | None, said: bool) -> None:
+    study: Any = SimpleNamespace(log=SimpleNamespace(report={"audit": {"randomisation": {"by_chance": by_chance}}}))
+    found = choose(study, {}, {}, refused=True)
+    assert found["recommended"] is False
+    assert ("chance decided only 4.2% of the log's sends" in found["reason"]) is said
