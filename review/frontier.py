@@ -51,7 +51,7 @@ NEAR = [
 ]
 """Where a number may stand beside its mark, in points, the best first."""
 SWEPT = ("pessimism", "support")
-COLOURS = (BLUE, ORANGE, GREEN, PURPLE, INK, GREY)
+COLOURS, MARKS = (BLUE, ORANGE, GREEN, PURPLE, INK, GREY), "osD"
 
 
 @dataclass(frozen=True)
@@ -234,26 +234,22 @@ def _sweep(runs: Sequence[SweptRun], setting: str, agents: Sequence[str], slug: 
     with rc_context(STYLE):
         figure, axes = plt.subplots(figsize=(WIDE, 3.4))
         told = []
-        for agent, colour in zip(agents, COLOURS, strict=False):
-            found = sorted(
-                (
-                    (run.settings[setting], c)
-                    for run in runs
-                    if setting in run.settings
-                    for c in run.candidates
-                    if c.name == agent
-                ),
-                key=lambda entry: entry[0],
-            )
+        swept = [run.settings[setting] for run in runs if setting in run.settings]
+        apart = 0.01 * (max(swept) - min(swept))  # so that intervals of several agents do not hide each other
+        for place_in_line, agent in enumerate(agents):
+            colour = COLOURS[place_in_line % len(COLOURS)]
+            mark = MARKS[place_in_line // len(COLOURS) % len(MARKS)]
+            aside = apart * (place_in_line - (len(agents) - 1) / 2)
+            found = _by_setting(runs, setting, agent)
             for place in ("judged", "truth"):
                 points = [(x, c.gain[place]) for x, c in found if place in c.gain]
                 hollow = place == "truth"
-                axes.plot([x for x, _ in points], [g.value for _, g in points], "o--" if hollow else "o-", color=colour,
-                          mfc="white" if hollow else colour, ms=6, lw=1.2,
+                axes.plot([x + aside for x, _ in points], [g.value for _, g in points], mark + ("--" if hollow else "-"),
+                          color=colour, mfc="white" if hollow else colour, ms=6, lw=1.2,
                           label=None if hollow else label(words.policy_title(agent)))  # fmt: skip
                 for x, gain in points:
                     if not hollow and gain.low is not None and gain.high is not None:
-                        axes.plot([x, x], [gain.low, gain.high], color=colour, lw=1.6)
+                        axes.plot([x + aside] * 2, [gain.low, gain.high], color=colour, lw=1.6)
             told.append(
                 f"{agent}: "
                 + ", ".join(f"{c.gain['judged'].value:+.3g} at {x:g}" for x, c in found if "judged" in c.gain)
@@ -264,6 +260,12 @@ def _sweep(runs: Sequence[SweptRun], setting: str, agents: Sequence[str], slug: 
         axes.grid()
         legend_above(axes, 3)
         return svg(figure, f"Gain over the incumbent by market.{setting}. {'; '.join(told)}", slug)
+
+
+def _by_setting(runs: Sequence[SweptRun], setting: str, agent: str) -> list[tuple[float, Candidate]]:
+    """An agent in all runs, in the order of what they were set to."""
+    found = [(r.settings[setting], c) for r in runs if setting in r.settings for c in r.candidates if c.name == agent]
+    return sorted(found, key=lambda entry: entry[0])
 
 
 def write_sweep(folders: Sequence[Path], target: Path) -> Path:
