@@ -244,8 +244,8 @@ def _sweep(runs: Sequence[SweptRun], setting: str, agents: Sequence[str], slug: 
             for place in ("judged", "truth"):
                 points = [(x, c.gain[place]) for x, c in found if place in c.gain]
                 hollow = place == "truth"
-                axes.plot([x + aside for x, _ in points], [g.value for _, g in points], mark + ("--" if hollow else "-"),
-                          color=colour, mfc="white" if hollow else colour, ms=6, lw=1.2,
+                axes.plot([x + aside for x, _ in points], [g.value for _, g in points], marker=mark,
+                          ls="--" if hollow else "-", color=colour, mfc="white" if hollow else colour, ms=6, lw=1.2,
                           label=None if hollow else label(words.policy_title(agent)))  # fmt: skip
                 for x, gain in points:
                     if not hollow and gain.low is not None and gain.high is not None:
