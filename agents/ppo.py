@@ -217,7 +217,7 @@ class DevicePPO(MaskablePPO):
         epochs: list[list[BatchFigures]] = []
         for _ in range(self.n_epochs):
             epochs.append([])
-            for rows in self.rollout_buffer.minibatches(self.settings.batch_size):
+            for rows in self.rollout_buffer.minibatches(self.settings.batch_size, self.settings.forced_share):
                 optimizer.zero_grad(set_to_none=False)
                 epochs[-1].append(add_gradients(self.policy, self.rollout_buffer, rows, weights))
                 torch.nn.utils.clip_grad_norm_(parameters, self.max_grad_norm)

@@ -18,6 +18,8 @@ class PPOSettings:
         rollout_slots: slots between two updates.
         batch_size: decisions in a minibatch.
         epochs: passes over a rollout.
+        forced_share: share of the forced holds from which the critic learns in a pass, drawn anew each time; the actor
+            has nothing to learn from them, and they are most of what happens.
         learning_rate: at the start; falls linearly to a tenth.
         gamma: discount a slot.
         gae_lambda: of generalised advantages.
@@ -33,8 +35,9 @@ class PPOSettings:
     refit_steps: int = 2_000_000
     rows: int = 2048
     rollout_slots: int = 24
-    batch_size: int = 2048
+    batch_size: int = 1024
     epochs: int = 4
+    forced_share: float = 0.1
     learning_rate: float = 3e-3
     gamma: float = 0.99
     gae_lambda: float = 0.95
@@ -58,6 +61,7 @@ class PPOSettings:
         )
         for setting in counts:
             check_range(f"agent.ppo.{setting}", getattr(self, setting), at_least=1)
+        check_range("agent.ppo.forced_share", self.forced_share, above=0, at_most=1)
         check_range("agent.ppo.learning_rate", self.learning_rate, above=0, at_most=1)
         for setting in ("gamma", "gae_lambda"):
             check_range(f"agent.ppo.{setting}", getattr(self, setting), at_least=0, at_most=1)

@@ -117,7 +117,20 @@ class TensorRolloutBuffer:
             self.advantages[slot] = advantage
         torch.add(self.advantages, self.values_, out=self.returns_)
 
-    def minibatches(self, batch_size: int) -> Iterator[Tensor]:
-        """Every decision once, shuffled: their numbers slot x N + row, `batch_size` at a time. Shape [B], int64."""
-        total = self.actions.numel()
-        yield from torch.randperm(total, generator=self.generator, device=self.actions.device).split(batch_size)
+    def minibatches(self, batch_size: int, forced_share: float = 1.0) -> Iterator[Tensor]:
+        """Every decision that was one, once, and a share of the forced holds, shuffled.
+
+        Args:
+            batch_size: decisions at a time, at most.
+            forced_share: of the forced holds, drawn anew each time.
+        Yields:
+            Their numbers slot x N + row. Shape [B], int64.
+        """
+        total, device = self.actions.numel(), self.actions.device
+        shuffled = torch.randperm(total, generator=self.generator, device=device)
+        if forced_share < 1:
+            kept = torch.rand(total, generator=self.generator, device=device) < forced_share
+            some = shuffled[kept | (self.place.flatten()[shuffled] >= 0)]
+            shuffled = some if len(some) > 1 else shuffled
+        # In parts of equal size: a remainder of one decision would have no spread to be normalised by.
+        yield from shuffled.tensor_split(-(-len(shuffled) // batch_size))

@@ -78,7 +78,7 @@ def test_training_moves_the_weights_as_sb3s_own_loop_would() -> None:
         parameter.grad = None
     theirs._update_learning_rate(policy.optimizer)
     for _ in range(theirs.n_epochs):
-        for rows in buffer.minibatches(theirs.settings.batch_size):
+        for rows in buffer.minibatches(theirs.settings.batch_size, theirs.settings.forced_share):
             values, log_prob, entropy = policy.evaluate_actions(
                 vectors[rows], buffer.actions.flatten()[rows], buffer.masks.flatten(0, 1)[rows]
             )

@@ -42,9 +42,26 @@ def test_minibatches_hold_every_decision_once_in_another_order_each_time() -> No
     buffer = filled()
     first, second = list(buffer.minibatches(8)), list(buffer.minibatches(8))
     for batches in (first, second):
-        assert [len(rows) for rows in batches] == [8, 8, 8, 8, 3]
+        assert [len(rows) for rows in batches] == [7, 7, 7, 7, 7]
         assert sorted(torch.cat(batches).tolist()) == list(range(SLOTS * ROWS))
     assert torch.cat(first).tolist() != torch.cat(second).tolist()
+
+
+def test_a_share_of_the_forced_holds_is_drawn_anew_for_every_pass_beside_all_other_decisions() -> None:
+    buffer = TensorRolloutBuffer(40, 50, width=3, contents=3, candidate_width=2, device="cpu", seed=0)
+    free = torch.rand(40, 50, generator=torch.Generator().manual_seed(1)) < 0.3
+    buffer.place.copy_(torch.where(free, 1, -1))
+    wanted = set(torch.nonzero(free.flatten()).squeeze(1).tolist())
+    forced = []
+    for _ in range(2):
+        rows = torch.cat(list(buffer.minibatches(64, forced_share=0.1))).tolist()
+        assert len(rows) == len(set(rows))
+        assert wanted <= set(rows)
+        forced.append(set(rows) - wanted)
+        assert 0.07 < len(forced[-1]) / (2000 - len(wanted)) < 0.13
+    assert forced[0] != forced[1]
+    buffer.clear()
+    assert len(torch.cat(list(buffer.minibatches(2000, forced_share=1e-9)))) == 2000, "nothing is left: all is taken"
 
 
 def test_candidates_are_found_again_at_the_place_that_is_noted() -> None:
