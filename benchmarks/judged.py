@@ -17,6 +17,10 @@ truth: the same `--customers` there for every policy, with the same noise. A JSO
 the training world's network, and tells the same of each. The default guardrails are stricter than the mask, so that
 `guardrails=none` is what lets it bind. Further arguments are settings of the run (data.customers=2000).
 
+`--both-ways` trains PPO in each half's world and lets both policies play in both, and in the truth. Part of a gap that is
+found one way is that one fit thinks better of sending than the other; turned round it has the other sign, so that the
+mean of both is what having learned in a world brings in that world alone.
+
 Intervals (95 %) come from a bootstrap over customers. They tell the chance of who is drawn, not that of the one log,
 fit and training: for that there are seeds. How to read it: docs/evidence.md.
 """
@@ -47,7 +51,7 @@ from envs.world import World
 from evaluation.intervals import Interval, mean_interval
 from evaluation.rollout import rollout
 from policies.incumbent import Incumbent
-from policies.policy import Policy
+from policies.policy import Policy, load_policy
 from policies.rules import CapDaypartContent
 from scripts.pipeline.agent_stage import agent_stage
 from scripts.pipeline.context import JUDGE, TRAIN, Study, load_logging_policy
@@ -214,6 +218,41 @@ def figures_of(values: Values, learners: Sequence[str], seed: int) -> dict[str, 
     }
 
 
+def both_ways(study: Study, incumbent: Stage, customers: int) -> dict[str, Any]:
+    """PPO of each half in the world of each, and what is gained by having learned in the world in which one plays.
+
+    Gains are compared within a world, between the policy that learned in it and the one that learned in the other.
+    """
+    stages = {half: network_stage(study, half) for half in (TRAIN, JUDGE)}
+    guardrails = serving_guardrails(study, incumbent)
+    where = {half: world(study, stage, half, guardrails) for half, stage in stages.items()}
+    where[TRUTH] = truth(study, guardrails, customers)
+    policies = {
+        half: load_policy(agent_stage(study, "ppo", stage, incumbent, half=half).folder / "policy")
+        for half, stage in stages.items()
+    }
+    policies[INCUMBENT] = panel_policies(study, {}, incumbent)[INCUMBENT][0]
+    values = {
+        (name, place): rollout(made, policy, study.objective, customers, study.config.seed + 123).value
+        for name, policy in policies.items()
+        for place, made in where.items()
+    }
+
+    def gain(own: str, place: str) -> np.ndarray:
+        return values[own, place] - values[INCUMBENT, place]
+
+    gains = {
+        TRAINING: (gain(TRAIN, TRAIN) + gain(JUDGE, JUDGE)) / 2,
+        JUDGED: (gain(JUDGE, TRAIN) + gain(TRAIN, JUDGE)) / 2,
+        TRUTH: (gain(TRAIN, TRUTH) + gain(JUDGE, TRUTH)) / 2,
+    }
+    each = {
+        f"learned in {own}": {place: mean_interval(gain(own, place)).to_dict() for place in where} for own in stages
+    }
+    mean = {place: mean_interval(found).to_dict() for place, found in gains.items()}
+    return each | {"mean": mean} | exploitation(gains, study.config.seed)
+
+
 def remedied(study: Study, judge: Stage, labels: Sequence[str], customers: int) -> dict[str, Any]:
     """Part b: PPO as each remedy trains it; its gain in every world, and how far it is exploited."""
     found = {}
@@ -239,6 +278,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--customers", type=int, default=3000, help="who play every policy, in each world")
     parser.add_argument("--learners", nargs="+", default=list(LEARNERS), choices=list(PANEL))
     parser.add_argument("--remedies", nargs="*", choices=list(REMEDIES), help="these alone; none named: all")
+    parser.add_argument("--both-ways", action="store_true", help="PPO alone, learned in each half's world")
     parser.add_argument("--cache", type=Path, default=Path(".cache"))
     options, overrides = parser.parse_known_args(arguments)
     torch.set_num_threads(1)
@@ -248,7 +288,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
             with tempfile.TemporaryDirectory() as folder:
                 study = study_of(variant, seed, Path(folder), options.cache, overrides)
                 judge = network_stage(study, JUDGE)
-                if options.remedies is not None:
+                if options.both_ways:
+                    found = {"both_ways": both_ways(study, incumbent_stage(study), options.customers)}
+                elif options.remedies is not None:
                     found = {"remedies": remedied(study, judge, options.remedies or list(REMEDIES), options.customers)}
                 else:
                     train, incumbent = network_stage(study, TRAIN), incumbent_stage(study)
