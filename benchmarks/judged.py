@@ -17,9 +17,9 @@ truth: the same `--customers` there for every policy, with the same noise. A JSO
 the training world's network, and tells the same of each. The default guardrails are stricter than the mask, so that
 `guardrails=none` is what lets it bind. Further arguments are settings of the run (data.customers=2000).
 
-`--both-ways` trains PPO in each half's world and lets both policies play in both, and in the truth. Part of a gap that is
-found one way is that one fit thinks better of sending than the other; turned round it has the other sign, so that the
-mean of both is what having learned in a world brings in that world alone.
+`--both-ways` trains PPO in each half's world and lets both policies play in both, and in the truth. Part of a gap that
+is found one way is that one fit thinks better of sending than the other; turned round it has the other sign, so that
+the mean of both is what having learned in a world brings in that world alone.
 
 Intervals (95 %) come from a bootstrap over customers. They tell the chance of who is drawn, not that of the one log,
 fit and training: for that there are seeds. How to read it: docs/evidence.md.
