@@ -132,8 +132,7 @@ def play(market: Market, policy: Serves | None, share: float, customers: int, se
         noise = torch.rand(customers, 2 + world.noise_columns, generator=generator)
         seen = world.observe(state)
         minute, _ = people.law.clocks(state.truth.slot)
-        reachable = people.law.customers.consent & ~state.truth.opted_out
-        chances, _ = people.logger.probabilities(minute, recent, reachable)
+        chances, _ = people.logger.probabilities(minute, recent, people.law.reachable(state.truth))
         decision = sample(chances, noise[:, 0])
         if policy is not None:
             own = sample(policy.probabilities_of(seen), noise[:, 0])

@@ -31,6 +31,9 @@ from policies.following import Decides, following
 from propensity.response_model import ResponseModel
 from propensity.rewards import expected_rewards
 
+MEMORY_DAYS = 7
+"""The longest count of recent sends among state features and caps."""
+
 
 @dataclass(frozen=True)
 class Sequences:
@@ -50,6 +53,7 @@ class Sequences:
         target: by policy, its probabilities. Shape [N, T, 1 + K] each.
         horizon: slots over which value is counted, H; T may be shorter or longer.
         group: of customers who are drawn together, such as a household; None where each stands alone. Shape [N].
+        memory: slots over which counts, and with them caps and features, remember what was decided; 0 = not known.
     """
 
     people: Tensor
@@ -65,6 +69,7 @@ class Sequences:
     target: dict[str, Tensor]
     horizon: int
     group: Tensor | None = None
+    memory: int = 0
 
     @property
     def units(self) -> Tensor:
@@ -155,5 +160,5 @@ def collect_sequences(
     reward = torch.where(known, reward, 0.0)
     return Sequences(
         population.features, catalogue.features, state, candidates, opened, immediate, action, reward, logged_prob,
-        known, target, horizon, population.group,
+        known, target, horizon, population.group, clock.slots_in(MEMORY_DAYS),
     )  # fmt: skip

@@ -27,7 +27,15 @@ from evaluation.intervals import (
     minimum_detectable_difference,
     simultaneous_factors,
 )
-from evaluation.marginal_ratio import LEAST_WINDOW_SHARE, MEAN_WINDOW_TOLERANCE, Windows, estimate_windows
+from evaluation.marginal_ratio import (
+    LEAST_WINDOW_SHARE,
+    MEAN_WINDOW_TOLERANCE,
+    Windows,
+    bellman_errors,
+    corrected,
+    estimate_windows,
+    window_ratios,
+)
 from evaluation.offline_settings import OfflineSettings
 from evaluation.reward_model import customer_folds
 from evaluation.sequences import Sequences
@@ -41,6 +49,11 @@ SHARES = (0.1, 0.25, 0.5, 0.75, 1.0)
 
 CORRECTION = 0.5
 """Share of the correction that a point estimate takes; measured: docs/offline.md. Intervals are of the whole of it."""
+
+REMEMBERED = "remembered"
+"""The estimate with the weights of all that a policy remembers. Short windows trust FQE's path from slot to slot, which
+is linear: a rule that counts a week's sends leaves it (measured: docs/offline.md). So the policy's own interval spans
+this one too, however noisy it is; a blend, which stays near the log, does without."""
 
 SLOT_WEIGHTS, FQE_SUPPORT, TOO_COARSE = "weights of single slots", "support of FQE", "least detectable difference"
 LITTLE_CHANCE = "hardly anything was left to chance"
@@ -66,6 +79,8 @@ class PolicyEstimate:
         fqe: what FQE alone gives, a share. Shape [A].
         fqe_incumbent: what the same FQE gives for the logging policy.
         support: effective share of the rows for FQE. Shape [A].
+        remembered: the policy's own estimate with weights multiplied over all slots that it remembers; None where it is
+            not known how far that is. Shape [N].
     """
 
     shares: tuple[float, ...]
@@ -73,6 +88,7 @@ class PolicyEstimate:
     fqe: np.ndarray
     fqe_incumbent: float
     support: np.ndarray
+    remembered: np.ndarray | None = None
 
 
 def estimate_policy(
@@ -81,6 +97,7 @@ def estimate_policy(
     expected: Tensor,
     weights: Tensor,
     shares: tuple[float, ...] = SHARES,
+    memory: int = 0,
 ) -> PolicyEstimate:
     """Estimates a policy and its blends.
 
@@ -90,6 +107,7 @@ def estimate_policy(
         expected: the policy's mean features. Shape [N, T, d].
         weights: pi / mu of what was decided. Shape [N, T].
         shares: ascending; the last is 1.
+        memory: slots over which what was decided is remembered; 0 = not known.
     """
     fitted = fit_linear_fqe(log, moments, expected, (0.0, *shares))
     taken_values, own_values = fitted.of(log.taken, log.fold), fitted.of(expected, log.fold)
@@ -100,7 +118,11 @@ def estimate_policy(
     )
     means = np.array([float(value[:, 0].double().mean()) for value in values])
     support = feature_support(log, fitted, moments).cpu().numpy()
-    return PolicyEstimate(shares, windows, means[1:], float(means[0]), support[1:])
+    remembered = None
+    if memory:
+        errors, known = bellman_errors(log, values[-1], taken_values[-1])
+        remembered = corrected(values[-1][:, 0], errors, known, window_ratios(weights, memory))
+    return PolicyEstimate(shares, windows, means[1:], float(means[0]), support[1:], remembered)
 
 
 def evaluate_sequences(sequences: Sequences, settings: OfflineSettings, seed: int) -> dict[str, dict[str, Any]]:
@@ -127,7 +149,7 @@ def evaluate_sequences(sequences: Sequences, settings: OfflineSettings, seed: in
     report = {}
     for name, target in sequences.target.items():
         expected = features.of(sequences, target)[present]
-        estimate = estimate_policy(log, moments, expected, sequences.weights(name)[present])
+        estimate = estimate_policy(log, moments, expected, sequences.weights(name)[present], memory=sequences.memory)
         report[name] = report_of(estimate, logged, units[present].numpy(), sequences.horizon, settings, seed, by_chance)
         report[name]["diagnostics"] |= {"whole_sequences": whole, "slots_logged": int(log.known.shape[1])}
     return report
@@ -169,18 +191,22 @@ def report_of(
     }
     ones = np.ones(len(logged))
     parts = {name: Contributions(estimate.windows[p].contributions[w], ones) for (p, w), name in names.items()}
+    if estimate.remembered is not None:
+        parts[REMEMBERED] = Contributions(estimate.remembered, ones)
     result = bootstrap({"log": Contributions(logged, ones), **parts}, unit, settings.draws, settings.level, seed)
     scale = abs(float(logged.mean()))
     most = 1.0 if by_chance >= LEAST_BY_CHANCE else SMALL_SHARE
     blends = blend_curve(estimate, result, names, settings.level, scale, most)
     windows, last = estimate.windows[-1], len(estimate.shares) - 1
     spanned = [names[last, w] for w in range(windows.chosen, windows.last + 1)]
+    spanned += [REMEMBERED] if estimate.remembered is not None else []
     gain = _gain(estimate, last, result.points[spanned[0]] - result.points["log"])
     difference = _hull(gain, [result.difference(name, "log") for name in spanned])
     value = _hull(result.points["log"] + gain, [result.interval(name) for name in spanned])
     detectable = minimum_detectable_difference(result.standard_error(spanned[0], "log"), settings.level)
     refused_by, refused = refusal(estimate, detectable, scale, by_chance) or (None, None)
     safe = [b["share"] for b in blends if b["low"] is not None and b["low"] > 0]
+    safe = [share for share in safe if share < 1 or difference.low > 0]  # the policy itself spans what it remembers
     report: dict[str, Any] = {
         "estimator": NAME,
         "horizon_slots": horizon,

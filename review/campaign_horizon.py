@@ -35,7 +35,7 @@ def covered(days: float | None, of: float) -> str:
 
 def whole_name(answer: Mapping[str, Any]) -> str:
     """The estimate's name in figures and tables."""
-    return text_of(dig(answer, "whole_horizon", "offline", "estimator")) or "estimate"
+    return text_of(dig(answer, "whole_horizon", "offline", "estimator")) or "no estimate"
 
 
 def whole_section(answer: Mapping[str, Any]) -> Section | None:

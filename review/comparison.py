@@ -150,7 +150,7 @@ def _untold(offline: Offline | None, digits: int) -> Section:
     """In place of a refused gain: how large it would have to be for the log to tell it."""
     untold = worth_cell(None, digits)
     if offline is not None and offline.detectable is not None and offline.refused_by == TOO_COARSE:
-        untold["span"] = f"told from ±{words.figure(offline.detectable, digits)}"
+        untold["span"] = f"could tell ±{words.figure(offline.detectable, digits)}"
     return untold
 
 

@@ -106,7 +106,10 @@ def set_up(study: Study, models: Models, spec: CampaignSpec, policy_folder: str 
     """
     if not study.has_sends:
         raise CampaignError("decisions: nothing was ever sent in this log, so it cannot say what a campaign earns.")
-    contents = campaign_contents(spec, study.log.contents, study.content_encoder)
+    try:
+        contents = campaign_contents(spec, study.log.contents, study.content_encoder)
+    except CampaignError as error:
+        raise CampaignError(f"{spec.file}: {error}") from None
     catalogue = make_catalogue(contents.table, study.content_encoder, study.config.objective)
     if "channel_max_per_week" in spec.guardrails:
         check_channels(Guardrails(**spec.guardrails), (*catalogue.channels, *study.catalogue.channels))

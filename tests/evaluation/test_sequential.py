@@ -159,3 +159,30 @@ def test_pairs_who_are_copies_of_each_other_tell_no_more_than_one_of_them() -> N
 
 def width(entry: dict) -> float:
     return float(entry["high"] - entry["low"])
+
+
+def test_the_policys_interval_spans_the_weights_of_all_that_it_remembers() -> None:
+    """The point, refusals and blends stay; an interval that trusted short windows alone may become wider, and never
+    narrower, and then the whole of the decisions is no safe share any more."""
+    logged = markov_log(WORLD, 3_000, SLOTS, seed=0)
+    moments = log_moments(logged.log)
+    earned = logged.log.reward.sum(dim=1).double().numpy()
+    found = []
+    for memory in (0, SLOTS):
+        estimate = estimate_policy(logged.log, moments, logged.expected, logged.weights, (0.5, 1.0), memory)
+        found.append(report_of(estimate, earned, np.arange(len(earned)), SLOTS, SETTINGS, seed=0))
+    short, whole = found
+    assert estimate.remembered is not None
+    spread = estimate.remembered - earned
+    half = 1.96 * spread.std() / len(spread) ** 0.5
+    assert whole["difference"]["low"] <= spread.mean() - 0.9 * half
+    assert whole["difference"]["high"] >= spread.mean() + 0.9 * half
+    assert whole["difference"]["low"] <= short["difference"]["low"] + 1e-9
+    assert whole["difference"]["high"] >= short["difference"]["high"] - 1e-9
+    assert whole["difference"]["value"] == short["difference"]["value"]
+    assert whole["blends"] == short["blends"]
+    doubtful = replace(estimate, remembered=estimate.remembered - 10.0)
+    assert report_of(estimate, earned, np.arange(len(earned)), SLOTS, SETTINGS, seed=0)["blend"] == 1.0
+    told = report_of(doubtful, earned, np.arange(len(earned)), SLOTS, SETTINGS, seed=0)
+    assert told["verdict"] == "cannot tell"
+    assert told["blend"] == 0.5

@@ -79,7 +79,7 @@ def test_estimates_stand_with_intervals_and_markets_without() -> None:
     assert "spring: would have earned more than what was done" in found.text
     assert "+1.20 +0.70 to +1.70" in found.text
     assert "+3.25 to +4.25 range across simulated worlds, no coverage claimed" in found.text
-    assert "Up to 60 % of the decisions" in found.text
+    assert "60 % of the decisions is the largest share" in found.text
     assert "not identifiable What these would earn cannot be known from this log: category=garden" in found.text
     assert "504 customers for 7 days, both groups" in found.text
     assert "1 group of fewer than 10 customers left out" in found.text
@@ -125,8 +125,8 @@ def test_the_estimate_over_all_days_stands_labelled_beside_that_of_the_first() -
     assert "Over its first 24 hours: better" in found.text
     assert "Over 21 of its 28 days: worse The campaign earns 2.5 less." in found.text
     assert "the log alone (truncated DR) 21 of its 28 days 8.00" in found.text
-    assert "Up to 25 % of the decisions" in found.text
-    assert "Up to 60 % of the decisions" in found.text
+    assert "25 % of the decisions is the largest share" in found.text
+    assert "60 % of the decisions is the largest share" in found.text
     assert "decisions over which weights are multiplied 2" in found.text
     assert len(found.figures) == 5
 
