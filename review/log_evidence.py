@@ -104,7 +104,7 @@ def _blend(spoken: Candidate, entry: Mapping[str, Any], name: str) -> Section | 
     points = read_blends(entry.get("blends"))
     if not points:
         return None
-    safe = max((share for share, gain in points if gain is not None and (gain.low or 0.0) > 0), default=0.0)
+    safe = number(entry.get("blend")) or 0.0
     scope = words.offline_scope(spoken.offline) if spoken.offline is not None else ""
     ylabel = f"gain, {scope}" if scope else "gain over the incumbent"
     why_not = f"the log carries too few decisions like those of {name}, at any share"
