@@ -279,10 +279,8 @@ def _windows(given: Any) -> tuple[Window, ...]:
     windows.sort(key=lambda window: window.start)
     for before, after in pairwise(windows):
         if after.start < before.end:
-            raise CampaignError(
-                f"dates: the stretch from {before.start} to {before.end} overlaps the one from {after.start} to "
-                f"{after.end}; make one of them, or part them."
-            )
+            one, other = (f"from {w.start:%Y-%m-%d %H:%M} to {w.end:%Y-%m-%d %H:%M}" for w in (before, after))
+            raise CampaignError(f"dates: the stretch {one} overlaps the one {other}; make one of them, or part them.")
     return tuple(windows)
 
 

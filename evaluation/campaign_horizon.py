@@ -73,7 +73,7 @@ def whole_report(
 def too_few(customers: int) -> str:
     """Why customers of this number give no estimate."""
     return (
-        f"{customers:,} customers of the audience have a known first decision there; over many decisions at least "
+        f"Only {customers:,} customers of the audience can be judged over that many decisions; at least "
         f"{LEAST_CUSTOMERS} are needed."
     )
 

@@ -153,7 +153,7 @@ def _answer(
         "market": market,
         "plan": _plan(study, setup, report, whole, market, safe),
         "probabilities": "fitted" if slots.fitted else "logged",
-        "notes": _notes(study, setup, judged, slots, whole, market),
+        "notes": _notes(study, setup, judged, slots, report["offline"], whole, market),
     }  # fmt: skip
 
 
@@ -324,6 +324,7 @@ def _notes(
     setup: Setup,
     judged: Judged,
     slots: LoggedSlots,
+    offline: dict[str, Any] | None,
     whole: dict[str, Any] | None,
     market: dict[str, Any] | None,
 ) -> list[str]:
@@ -348,6 +349,19 @@ def _notes(
         )
         if setup.begin > study.grid.first_slot + study.grid.slots:
             notes.append("Between the log's end and the campaign's first day nothing is known of the customers.")
+    there = int(slots.known[:, 0].sum())
+    if there < len(slots.known):
+        notes.append(
+            f"Only {there:,} of the {len(slots.known):,} judged customers have a known decision in the first judged "
+            "slot; the others say nothing of it."
+        )
+    if offline is not None and offline["difference"] is not None and offline["one_customer"] is not None:
+        without, gain = offline["one_customer"], offline["difference"]["value"]
+        notes.append(
+            "Without the one customer who moves it most, the gain from the log alone"
+            f"{f' over the first {hours:g} hours' if whole else ''} would be {without['difference']:+.3g} instead of "
+            f"{gain:+.3g}" + (": its sign hangs on that customer." if without["turns"] else ".")
+        )
     if slots.fitted:
         notes.append(
             "The log does not say how likely its decisions were: they were fitted, and all estimates lean on that fit."

@@ -339,6 +339,8 @@ def test_a_one_shot_campaign_is_judged_without_a_market(tmp_path: Path) -> None:
     assert answer["offline"]["estimator"] == "DR"
     assert answer["verdict"] == "better"
     assert answer["plan"]["chosen"]["customers"] > 1
+    assert any(note.startswith("Without the one customer who moves it most, the gain") for note in answer["notes"])
+    assert answer["offline"]["blend"] == answer["safe_share"] == 1.0
     page = (tmp_path / "job" / "campaigns" / "spring" / "campaign.html").read_text(encoding="utf-8")
     assert "market of the" not in page
     written(
@@ -366,3 +368,13 @@ def test_the_example_of_the_guide_runs_on_the_reference_log(tmp_path: Path) -> N
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "job" / "campaigns" / "spring" / "campaign.html").stat().st_size > 10_000
+
+
+def test_a_template_that_does_not_render_names_the_campaigns_file(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    template = {"id": "x_{{ tone }}", "text": "{{ colour }}", "values": {"tone": ["a"]}}
+    file = written(tmp_path, contents={"templates": [template]})
+    code, _, err = leave(monkeypatch, capsys, f"run={run}", f"campaign={file}", f"out={tmp_path / 'out'}")
+    assert code == 2
+    assert "spring.yaml: contents.templates[0].text: '{{ colour }}' does not render" in err
