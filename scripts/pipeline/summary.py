@@ -42,12 +42,12 @@ NOT_YET = "not yet evaluated offline beyond the first slots"
 
 def choose(study: Study, worlds: Worlds, estimates: dict[str, Any], refused: bool) -> dict[str, Any]:
     """The policy to recommend (`chosen`), whether it is recommended, and the `reason` in words."""
+    if study.is_one_shot:  # there is no gate that could refuse
+        return _choose_by_log(estimates)
     by_chance = hardly_by_chance(study.log.report["audit"])
     if refused:
         why = "" if by_chance is None else f" Note that {_little(by_chance)} {ASK_CHANCE}"
         return _choice(INCUMBENT, False, f"The market gate refused; no agent was trained.{why}")
-    if study.is_one_shot:
-        return _choose_by_log(estimates)
     choice = _choose_by_world(worlds, families_of(study), limits_of(study.objective))
     return choice if by_chance is None else _hold_back(choice, estimates["policies"].get(choice["chosen"]), by_chance)
 

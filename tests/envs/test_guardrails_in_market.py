@@ -51,7 +51,7 @@ def insist(rules: Guardrails, first: str, customers: int, days: int, seed: int) 
     market = market_of(users, rules, first, slots)
     episodes = Episodes(market, Objective(horizon_days=days), customers, seed, staggered=False)
     everyone = market.begin(torch.arange(customers), episodes.generator)
-    episodes.state, episodes.seen = everyone, market.observe(everyone)
+    episodes.resume(episodes.running() | {"state": everyone.tensors()})
     names = np.array([None, *market.catalogue.ids], dtype=object)
     frames = []
     for slot in range(slots - 1):  # with the last slot the episodes end, and their histories with them
