@@ -83,7 +83,7 @@ REMEDIES: dict[str, dict[str, dict[str, Any]]] = {
     **{label: {"market": changed} for label, changed in GRID.items()},
     **{label: {"propensity": policy_path.REMEDIES[label]} for label in ("one member", "eight members")},
 }
-"""Settings under which PPO is trained for `--remedies`, by group. As they are: support .975, pessimism 0, 4 members."""
+"""Settings under which PPO is trained for `--remedies`, by group. As they are: support .999, pessimism 0, 4 members."""
 
 Values = dict[str, dict[str, np.ndarray]]
 

@@ -29,6 +29,7 @@ from pathlib import Path
 import numpy as np
 
 from agents.panel import BEST_RULE
+from agents.ppo_settings import PPOSettings
 from benchmarks.policy_path import study_of
 from campaigns.guardrails import NO_GUARDRAILS
 from envs.reference.held_back import HELD_BACK
@@ -50,12 +51,19 @@ CEILINGS = 3
 
 DRAWS = 1000
 
+
+def _decisions(times: float) -> list[str]:
+    """Settings with so many times the decisions that PPO takes by default."""
+    settings = PPOSettings()
+    return [f"agent.ppo.{name}={int(times * getattr(settings, name))}" for name in ("steps", "refit_steps")]
+
+
 ABLATIONS = {
     "as it is": [],
     "drawn rewards": ["agent.ppo.expected_reward=false"],
     "small steps in large minibatches": ["agent.ppo.learning_rate=0.001", "agent.ppo.batch_size=8192"],
-    "half as many decisions": ["agent.ppo.steps=1000000", "agent.ppo.refit_steps=500000"],
-    "twice as many decisions": ["agent.ppo.steps=4000000", "agent.ppo.refit_steps=2000000"],
+    "half as many decisions": _decisions(0.5),
+    "twice as many decisions": _decisions(2.0),
     "mask at the 97.5 % quantile": ["market.support=0.975"],
     "pessimism 1": ["market.pessimism=1.0"],
     "one member": ["propensity.members=1"],
