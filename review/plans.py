@@ -68,12 +68,12 @@ def _cost(candidate: Candidate, digits: int) -> str:
 
 
 def _told(over: Range, digits: int) -> str:
-    """What a difference to slot decisions says: a cost, a gain, or neither for sure."""
+    """What a difference to slot decisions says: less, more, or neither for sure."""
     leaning = words.leaning(over)
     span = words.span(over, digits, signed=True)
     amount = words.figure(abs(over.value), digits)
     if leaning == "worse":
-        return f"costs {amount} ({span})"
+        return f"earns {amount} less ({span})"
     if leaning == "better":
         return f"earns {amount} more ({span})"
     return f"cannot be told apart ({words.figure(over.value, digits, signed=True)}, {span})"
@@ -106,4 +106,4 @@ def _plan(entry: Mapping[str, Any]) -> tuple[str, str, str, str] | None:
         return "nothing", words.DASH, words.DASH, words.percent(share)
     daypart = text_of(entry.get("daypart"))
     when = "any time of day" if daypart == "any" else daypart
-    return f"{frequency:g} a week", when, text_of(entry.get("content")), words.percent(share)
+    return f"{frequency:g} a week", when, words.content_choice(text_of(entry.get("content"))), words.percent(share)

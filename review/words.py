@@ -184,8 +184,12 @@ def rule(settings: object) -> str:
     if cap is None:
         return ""
     time = "at any time of day" if daypart in {"any", ""} else f"in the {daypart}"
-    what = {"favourite": "each customer's favourite", "rotate": "contents in turn"}.get(content, content)
-    return ", ".join(part for part in (f"at most {cap:g} a week", time, what) if part)
+    return ", ".join(part for part in (f"at most {cap:g} a week", time, content_choice(content)) if part)
+
+
+def content_choice(content: str) -> str:
+    """Which content a rule or plan sends, from its setting: a content's id, or how one is chosen."""
+    return {"favourite": "each customer's favourite", "rotate": "contents in turn"}.get(content, content)
 
 
 # Verdicts

@@ -220,7 +220,7 @@ def _policy(study: Study, name: str, worlds: Worlds, estimates: dict[str, Any]) 
         for place in ("market", "judged", "truth"):
             if place in worlds[name]:
                 entry[place] = _worth(worlds[name][place], worlds[INCUMBENT][place])
-                entry[place] |= _habits(worlds[name][place], study.objective.horizon_days / 7)
+                entry[place] |= habits(worlds[name][place], study.objective.horizon_days / 7)
                 if slots is not None:
                     gain = worlds[name][place]["value"] - worlds[slots][place]["value"]
                     entry[place]["over_slots"] = mean_interval(gain[REPORTING]).to_dict()
@@ -253,11 +253,11 @@ def _worth(mine: dict[str, np.ndarray], base: dict[str, np.ndarray]) -> dict[str
     return {**value.to_dict(), "difference": difference.to_dict()}
 
 
-def _habits(mine: dict[str, np.ndarray], weeks: float) -> dict[str, float]:
-    """Sends a week, and share of customers who opted out, among those kept for reporting."""
+def habits(mine: dict[str, np.ndarray], weeks: float) -> dict[str, float]:
+    """Sends a week, and share of customers who opted out: of all customers, since nothing is chosen by these."""
     return {
-        "sends_per_week": float(mine["sends"][REPORTING].mean() / weeks),
-        "opt_out_share": float(mine["opted_out"][REPORTING].mean()),
+        "sends_per_week": float(mine["sends"].mean() / weeks),
+        "opt_out_share": float(mine["opted_out"].mean()),
     }
 
 
@@ -337,8 +337,7 @@ def behaviour_of(
         share, _ = np.histogram(per_week, bins=edges)
         by_content = part["contents"].sum(axis=0)
         policies[name] = {
-            "sends_per_week": float(per_week.mean()),
-            "opt_out_share": float(part["opted_out"].mean()),
+            **habits(part, weeks),
             "opens_per_send": float(part["opens"].sum() / max(part["sends"].sum(), 1)),
             "heatmap": (heat / max(heat.sum(), 1e-9)).tolist(),
             "hours": [f"{h:02d}-{h + 3:02d}" for h in range(0, 24, 3)],

@@ -48,8 +48,12 @@ def test_every_experiment_runs_to_a_report(experiment: str, cache: Path, tmp_pat
     assert {p["name"] for p in summary["policies"]} >= {"incumbent", "never", "linucb"}
     assert (tmp_path / "report.html").stat().st_size > 10_000
     assert (tmp_path / "policy" / "policy.json").is_file()
+    behaviour = tmp_path / "evaluation" / "behaviour.json"
+    told = json.loads(behaviour.read_text(encoding="utf-8"))["policies"]
+    for policy in summary["policies"] if experiment not in PUBLIC_SETS else ():
+        for figure in ("sends_per_week", "opt_out_share"):  # one figure, wherever a report shows it
+            assert policy["judged"][figure] == pytest.approx(told[policy["name"]][figure])
     if experiment == "channels":
-        told = json.loads((tmp_path / "evaluation" / "behaviour.json").read_text(encoding="utf-8"))["policies"]
         assert [row["channel"] for row in told["incumbent"]["channels"]] == ["email", "push", "sms"]
 
 

@@ -298,7 +298,7 @@ def wide() -> Parts:
     told["plan_ppo"] = does(2.25, 0.02) | {
         "plans": [
             {"segment": "everyone", "customers": 1990, "sends": 2.25, "plans": [
-                plan, {"frequency": 0, "daypart": "", "content": "", "share": 0.125}]},
+                plan | {"content": "rotate"}, {"frequency": 0, "daypart": "", "content": "", "share": 0.125}]},
             {"segment": "tier = gold", "customers": 900, "sends": 3.0, "plans": [plan | {"daypart": "any"}]},
             {"segment": "tier = lone_platinum", "customers": 9, "sends": 93.7, "plans": [plan]}]}  # fmt: skip
     row = {"suppressed": False, "customers": 1200, "sends": 8.0, "cost": 0.048, "opens": 2.0, "purchases": 0.4,

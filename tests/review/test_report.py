@@ -478,8 +478,8 @@ def test_weekly_plans_stand_beside_slots_with_what_they_cost(page: Page, wide_pa
         wide_page, "Weekly plans beside decisions slot by slot", "The plans of the PPO agent of weekly plans"
     )
     assert (
-        "The PPO agent of weekly plans, against the PPO agent, costs 0.50 (-0.75 to -0.25) in the judging market and "
-        "cannot be told apart (+0.12, -0.38 to +0.62) in the truth." in table
+        "The PPO agent of weekly plans, against the PPO agent, earns 0.50 less (-0.75 to -0.25) in the judging market "
+        "and cannot be told apart (+0.12, -0.38 to +0.62) in the truth." in table
     )
     assert "PPO agent slot by slot 17.50 17.30 to 17.70 16.00 15.80 to 16.20" in table
     assert "PPO agent of weekly plans weekly plans" in table
@@ -491,14 +491,14 @@ def test_plans_are_told_by_segment_as_frequency_daypart_and_content(wide_page: P
     table = part_of(
         wide_page, "The plans of the PPO agent of weekly plans", "The commonest plans in the judging market"
     )
-    assert "everyone 1,990 2.2 2 a week evening sale 62 % nothing - - 12 %" in table
+    assert "everyone 1,990 2.2 2 a week evening contents in turn 62 % nothing - - 12 %" in table
     assert "tier gold 900 3.0 2 a week any time of day sale 62 %" in table
     assert "platinum" not in table
 
 
 def test_the_frontier_numbers_all_policies_and_says_which_none_beats_for_less(page: Page, wide_page: Page) -> None:
     assert "What more value costs" not in page.text  # a run that did not count sends in its worlds
-    table = part_of(wide_page, "none better for as few", "What the log alone says")
+    table = part_of(wide_page, "on the line by", "What the log alone says")
     assert "1 PPO agent 16.00 15.80 to 16.20 4.2 4.0 % sends and opt-outs" in table
     assert "2 PPO agent of weekly plans 15.50 15.30 to 15.70 2.2 2.0 % sends and opt-outs" in table
     assert "3 Best simple rule 14.75 14.55 to 14.95 3.8 5.0 % 4 Never send 9.00" in table
