@@ -217,7 +217,7 @@ def sweep_charts(runs: Sequence[SweptRun]) -> list[str]:
     """A figure for each setting in which the runs differ: gain over the incumbent of every agent, run by run.
 
     Raises:
-        CampaignError: where the runs differ in none.
+        CampaignError: where the runs differ in none, or no agent was judged in them.
     """
     swept = [name for name in SWEPT if len({run.settings.get(name) for run in runs}) > 1]
     if not swept:
@@ -227,6 +227,8 @@ def sweep_charts(runs: Sequence[SweptRun]) -> list[str]:
     agents = list(
         dict.fromkeys(c.name for run in runs for c in run.candidates if c.kind == AGENT and "judged" in c.gain)
     )
+    if not agents:
+        raise CampaignError("no agent was judged in these runs, so there is nothing to draw; name some by panel=[...].")
     return [_sweep(runs, name, agents, f"sweep{place}") for place, name in enumerate(swept)]
 
 
@@ -291,7 +293,8 @@ def write_sweep(folders: Sequence[Path], target: Path) -> Path:
 
 if __name__ == "__main__":
     if len(sys.argv) < 4 or not sys.argv[-1].endswith(".html"):
-        sys.exit("usage: python -m review.frontier RUN_FOLDER RUN_FOLDER ... PAGE.html")
+        print("usage: python -m review.frontier RUN_FOLDER RUN_FOLDER ... PAGE.html", file=sys.stderr)
+        sys.exit(2)
     try:
         print(write_sweep([Path(folder) for folder in sys.argv[1:-1]], Path(sys.argv[-1])))
     except CampaignError as error:

@@ -21,7 +21,8 @@ def render_template(name: str, content: Mapping[str, Any]) -> str:
 
 
 def write_page(target: Path, page: str) -> Path:
-    """Writes a page whole or not at all."""
+    """Writes a page whole or not at all, in a folder that need not be there yet."""
+    target.parent.mkdir(parents=True, exist_ok=True)
     part = target.with_name(f".{target.name}.part")
     part.write_text(page, encoding="utf-8")
     part.replace(target)

@@ -221,11 +221,13 @@ def _with_nearest(error: Exception) -> str:
     text = re.sub(r"(\w)\s+Available options", r"\1. Available options", text).replace("' Available", "'. Available")
     text = text.replace(" schema", "") if "Available options" in text else text
     text = re.sub(r"\s*To append to your config use \+.*?(?=: Key )", "", text)  # nothing would read it
-    text = text.replace("'.: ", "': ")
+    text = text.replace("'.: ", "': ").replace("override ++", "override ")  # the pluses are `_entries_added`'s own
     if "to Dict[str, int]" in text:
         text = text.rstrip(".") + "; write entries, such as {sms:1,email:2}"
+    written = re.search(r"override ([^\s=+]+)=(\S+?):", text)
     if "is not a ListConfig" in text:
-        text = text.rstrip(".") + "; write a list, such as panel=[ppo,linucb]."
+        example = "panel=[ppo,linucb]" if written is None else f"{written[1]}=[{written[2]}]"
+        text = text.rstrip(".") + f"; write a list, such as {example}."
     wanted = re.findall(r"[Kk]ey '([^']+)'|override '([^']+)'|find '([^']+)'", text)
     names = {part for match in wanted for part in match if part}
     hints = sorted({hint for hint in map(_nearest, names) if hint})

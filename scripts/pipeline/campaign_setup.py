@@ -108,11 +108,11 @@ def set_up(study: Study, models: Models, spec: CampaignSpec, policy_folder: str 
         raise CampaignError("decisions: nothing was ever sent in this log, so it cannot say what a campaign earns.")
     try:
         contents = campaign_contents(spec, study.log.contents, study.content_encoder)
+        catalogue = make_catalogue(contents.table, study.content_encoder, study.config.objective)
+        if "channel_max_per_week" in spec.guardrails:
+            check_channels(Guardrails(**spec.guardrails), (*catalogue.channels, *study.catalogue.channels))
     except CampaignError as error:
         raise CampaignError(f"{spec.file}: {error}") from None
-    catalogue = make_catalogue(contents.table, study.content_encoder, study.config.objective)
-    if "channel_max_per_week" in spec.guardrails:
-        check_channels(Guardrails(**spec.guardrails), (*catalogue.channels, *study.catalogue.channels))
     windows, begin, slots = _time(spec, study)
     policy, decided_by, notes = _policy(study, models, spec, contents, policy_folder, run)
     audience = _audience(study, spec, contents, catalogue, begin)

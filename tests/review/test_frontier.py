@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -36,7 +37,7 @@ def test_the_frontier_holds_what_none_beats_for_as_little() -> None:
 
 def test_a_sweep_is_drawn_from_run_folders(tmp_path: Path) -> None:
     runs = [run_of(tmp_path / str(p), p, gain=g) for p, g in ((0.0, 3.25), (1.0, 4.5), (2.0, 2.0))]
-    page = Page(write_sweep(runs, tmp_path / "sweep.html").read_text(encoding="utf-8"))
+    page = Page(write_sweep(runs, tmp_path / "pages" / "sweep.html").read_text(encoding="utf-8"))
     assert page.unbalanced == []
     assert len(page.figures) == 1
     assert "ppo: +3.25 at 0, +4.5 at 1, +2 at 2" in page.figures[0]
@@ -51,3 +52,13 @@ def test_runs_that_differ_in_nothing_or_are_none_are_refused(tmp_path: Path) -> 
         write_sweep(runs[:1], tmp_path / "sweep.html")
     with pytest.raises(CampaignError, match=r"config\.yaml cannot be read"):
         write_sweep([*runs, tmp_path], tmp_path / "sweep.html")
+
+
+def test_a_sweep_without_agents_is_refused(tmp_path: Path) -> None:
+    runs = [run_of(tmp_path / str(pessimism), pessimism) for pessimism in (0.0, 1.0)]
+    for run in runs:
+        summary = json.loads((run / "summary.json").read_text(encoding="utf-8"))
+        summary["policies"] = [policy for policy in summary["policies"] if policy["kind"] != "agent"]
+        (run / "summary.json").write_text(json.dumps(summary), encoding="utf-8")
+    with pytest.raises(CampaignError, match="no agent was judged in these runs"):
+        write_sweep(runs, tmp_path / "sweep.html")

@@ -254,6 +254,10 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "duplicate ids": ({"contents": [NEW, NEW]}, "id 'new' occurs more than once"),
     "missing attributes": ({"contents": [{"id": "new"}]}, "new lacks the attribute(s) category, discount"),
     "unknown guardrail": ({"guardrails": {"max_per_wek": 1}}, "did you mean 'max_per_week'"),
+    "cap of an unknown channel": (
+        {"guardrails": {"channel_max_per_week": {"fax": 1}}},
+        "spring.yaml: guardrails.channel_max_per_week.fax: no content comes in this channel",
+    ),
     "unknown content of a rule": (
         {"policy": {"rule": {"content": "neww"}}},
         "content='neww' is none of the campaign's contents; did you mean 'new'",
