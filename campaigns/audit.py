@@ -91,11 +91,14 @@ def randomisation_check(grid: DecisionGrid) -> dict[str, Any]:
 def hardly_by_chance(audit: Mapping[str, Any]) -> float | None:
     """The share of a log's sends that chance decided, where it is too small to learn other decisions from; else None.
 
+    Always None where customers are decided on once: there a small group that was held out at random is a fair
+    comparison, and estimates are refused by their own diagnostics where it is too small.
+
     Args:
         audit: of `audit_log`.
     """
     share = audit["randomisation"].get("by_chance")
-    return None if share is None or share >= LEAST_BY_CHANCE else float(share)
+    return None if share is None or share >= LEAST_BY_CHANCE or audit.get("slots") == 1 else float(share)
 
 
 def drift_check(grid: DecisionGrid, week: int) -> dict[str, Any]:

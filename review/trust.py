@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from agents.panel import PANEL
-from campaigns.audit import LEAST_BY_CHANCE
+from campaigns.audit import hardly_by_chance
 from review import words
 from review.effects import effect_agrees
 from review.evidence import INCUMBENT, Behaviour, Candidate, Evidence, dig, number, text_of
@@ -197,8 +197,11 @@ def _randomisation(evidence: Evidence) -> Check:
     z = number(audit.get("z"))
     held += "" if z is None else f" (z = {words.figure(z, 1)})"
     if audit["passed"]:
-        by_chance = number(audit.get("by_chance"))
-        if by_chance is None or by_chance >= LEAST_BY_CHANCE:
+        by_chance = hardly_by_chance(
+            {"randomisation": {"by_chance": number(audit.get("by_chance"))},
+             "slots": dig(evidence.part("data"), "audit", "slots")}
+        )  # fmt: skip
+        if by_chance is None:
             return Check(OK, short, name, words.sentence(held))
         little = (
             f"chance decided only {by_chance:.1%} of them, too few to learn what other decisions would have brought"

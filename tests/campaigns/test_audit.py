@@ -119,6 +119,22 @@ def test_the_share_of_sends_that_chance_decided_is_told(exploration: float, low:
     assert (hardly_by_chance(audit) is None) == (exploration == 1.0)
 
 
+def test_a_small_group_held_out_of_one_mailing_is_chance_enough() -> None:
+    """One decision each, 95 of 100 customers sent to at random: a usual experiment."""
+    tables = clean_tables(customers=400, days=2)
+    decisions = tables["decisions"]
+    once = decisions[decisions["time"] == decisions["time"].min()].reset_index(drop=True)
+    sent = np.arange(len(once)) % 20 > 0
+    once["content_id"], once["action_prob"] = np.where(sent, "a", None), np.where(sent, 0.95, 0.05)
+    once["opened"] = once["opened"].where(sent, 0)
+    log = read_tolerantly(tables | {"decisions": once}, max_rejected=0.0)
+    audit = audit_log(log, make_grid(log))
+    assert audit["slots"] == 1
+    assert audit["randomisation"]["by_chance"] == pytest.approx(0.05)
+    assert hardly_by_chance(audit) is None
+    assert hardly_by_chance(audit | {"slots": 2}) == pytest.approx(0.05)
+
+
 def test_nothing_is_said_of_chance_without_probabilities() -> None:
     tables = clean_tables()
     tables["decisions"] = tables["decisions"].drop(columns="action_prob")
