@@ -21,7 +21,7 @@ from envs.reference.world import ReferenceWorld
 from envs.truth import Truth, make_truth
 from evaluation.rollout import rollout
 from policies.rules import CapDaypartContent, Never, Random
-from tests.worlds import Serves, small_world
+from tests.worlds import Serves, numberless, small_world, tensors_of
 
 CUSTOMERS, DAYS = 150, 6
 
@@ -126,3 +126,13 @@ def test_an_agents_episodes_in_the_truth_go_on_from_what_was_kept() -> None:
         mine, theirs = one.step(decision), other.step(decision)
         assert torch.equal(mine[0], theirs[0])
         assert torch.equal(mine[1].reward, theirs[1].reward)
+
+
+def test_a_slot_of_the_truth_looks_at_no_number_as_a_cuda_graph_must_not() -> None:
+    episodes = Episodes(truth(), Objective(horizon_days=2), 24, seed=0)
+    numberless(episodes)
+    for ended in ([], [3, 5]):
+        rows = torch.tensor(ended, dtype=torch.int64, device="meta")
+        episodes.take_slot(torch.zeros(24, dtype=torch.int64, device="meta"), rows)
+        episodes.resume(episodes.running())
+    assert {tensor.device.type for tensor in tensors_of(episodes.running())} == {"meta"}
