@@ -319,11 +319,16 @@ def refusal(
     windows, support = estimate.windows[-1], float(estimate.support[-1])
     if not windows.usable:
         effective, mean = float(windows.effective_share[0]), float(windows.mean_weight[0])
+        few = (
+            f"the log's customers are worth only {effective:.0%} of their number for this policy "
+            f"({LEAST_WINDOW_SHARE:.0%} is the least)"
+        )
+        off = f"the mean weight, {mean:.3g}, is further than {MEAN_WINDOW_TOLERANCE:g} from 1"
+        held = [effective >= LEAST_WINDOW_SHARE, abs(mean - 1) <= MEAN_WINDOW_TOLERANCE]
+        broken = [text for text, holds in zip((few, off), held, strict=True) if not holds]
         return SLOT_WEIGHTS, (
-            f"Even with the weights of single slots the log's customers are worth only {effective:.0%} of their number "
-            f"for this policy ({LEAST_WINDOW_SHARE:.0%} is the least), or the mean weight, {mean:.3g}, is further than "
-            f"{MEAN_WINDOW_TOLERANCE:g} from 1: it decides too differently from what was logged. Its blends with what "
-            "was done may still be told."
+            f"Even with the weights of single slots {' and '.join(broken)}: it decides too differently from what was "
+            "logged. Its blends with what was done may still be told."
         )
     if support < LEAST_ESS_SHARE:
         return FQE_SUPPORT, (

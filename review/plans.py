@@ -64,7 +64,7 @@ def _cost(candidate: Candidate, digits: int) -> str:
     parts = [_told(candidate.over_slots["judged"], digits) + " in the judging market"]
     if "truth" in candidate.over_slots:
         parts.append(_told(candidate.over_slots["truth"], digits) + " in the truth")
-    return words.sentence(f"{words.the_policy(candidate.name)}, against {slots}, {' and '.join(parts)}")
+    return words.sentence(f"Against {slots}, {words.the_policy(candidate.name)} {', and '.join(parts)}")
 
 
 def _told(over: Range, digits: int) -> str:
@@ -76,7 +76,7 @@ def _told(over: Range, digits: int) -> str:
         return f"earns {amount} less ({span})"
     if leaning == "better":
         return f"earns {amount} more ({span})"
-    return f"cannot be told apart ({words.figure(over.value, digits, signed=True)}, {span})"
+    return f"earns neither surely more nor less ({words.figure(over.value, digits, signed=True)}, {span})"
 
 
 def _segments(plans: list[dict[str, Any]]) -> list[Section]:

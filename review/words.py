@@ -146,8 +146,10 @@ def policy_title(name: str) -> str:
 
 
 def the_policy(name: str) -> str:
-    """The same inside a sentence."""
-    return f"the {policy_name(name)}" if name in THINGS else policy_name(name)
+    """The same inside a sentence; names that the log gave stand as they are."""
+    if name in THINGS:
+        return f"the {policy_name(name)}"
+    return f"the rule \u201c{NAMES[name]}\u201d" if name in NAMES else name
 
 
 def sentence(text: str) -> str:

@@ -17,10 +17,12 @@ from evaluation.sequential import (
     FQE_SUPPORT,
     LITTLE_CHANCE,
     MOST_DETECTABLE,
+    SLOT_WEIGHTS,
     SMALL_SHARE,
     PolicyEstimate,
     estimate_policy,
     evaluate_sequences,
+    refusal,
     report_of,
 )
 from tests.envs.market_logs import write_grid
@@ -72,6 +74,28 @@ def test_a_share_at_which_the_log_hardly_supports_fqe_is_refused_with_its_figure
     assert [b["low"] is None for b in found["blends"]] == [False, False, True]
     assert found["diagnostics"]["refused_by"] == FQE_SUPPORT
     assert found["blend"] < 1
+
+
+@pytest.mark.parametrize(
+    ("effective", "mean", "said", "unsaid"),
+    [
+        (0.08, 0.99, "worth only 8% of their number", "mean weight"),
+        (0.5, 1.3, "the mean weight, 1.3, is further than 0.2 from 1", "worth only"),
+        (0.08, 1.3, "(20% is the least) and the mean weight, 1.3,", "nothing"),
+    ],
+)
+def test_weights_of_single_slots_are_refused_for_what_is_wrong_with_them(
+    effective: float, mean: float, said: str, unsaid: str
+) -> None:
+    estimate = estimated(markov_log(WORLD, 100, SLOTS, seed=1))
+    broken = replace(
+        estimate.windows[-1], usable=False, effective_share=np.array([effective]), mean_weight=np.array([mean])
+    )
+    why = refusal(replace(estimate, windows=(*estimate.windows[:-1], broken)), detectable=0.1, scale=1.0)
+    assert why is not None
+    assert why[0] == SLOT_WEIGHTS
+    assert said in why[1]
+    assert unsaid not in why[1]
 
 
 def test_where_chance_decided_hardly_anything_only_a_small_blend_is_told() -> None:

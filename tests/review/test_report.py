@@ -478,8 +478,8 @@ def test_weekly_plans_stand_beside_slots_with_what_they_cost(page: Page, wide_pa
         wide_page, "Weekly plans beside decisions slot by slot", "The plans of the PPO agent of weekly plans"
     )
     assert (
-        "The PPO agent of weekly plans, against the PPO agent, earns 0.50 less (-0.75 to -0.25) in the judging market "
-        "and cannot be told apart (+0.12, -0.38 to +0.62) in the truth." in table
+        "Against the PPO agent, the PPO agent of weekly plans earns 0.50 less (-0.75 to -0.25) in the judging market, "
+        "and earns neither surely more nor less (+0.12, -0.38 to +0.62) in the truth." in table
     )
     assert "PPO agent slot by slot 17.50 17.30 to 17.70 16.00 15.80 to 16.20" in table
     assert "PPO agent of weekly plans weekly plans" in table

@@ -72,3 +72,15 @@ def test_an_estimate_of_the_whole_horizon_is_not_called_one_of_the_first_decisio
     first = Offline("DR", 6, None, None, "cannot tell", None, None, "", "", None, None, None, {})
     assert words.offline_scope(first) == "the first 6 decisions"
     assert words.offline_scope(replace(first, slots=168, whole=True)) == "over the whole horizon"
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("ppo", "the PPO agent"),
+        ("never", "the rule “never send”"),
+        ("mens_email to all", "mens_email to all"),
+    ],
+)
+def test_policies_are_named_so_that_they_fit_into_a_sentence(name: str, said: str) -> None:
+    assert words.the_policy(name) == said
