@@ -62,6 +62,8 @@ class PPOSettings:
         for setting in counts:
             check_range(f"agent.ppo.{setting}", getattr(self, setting), at_least=1)
         check_range("agent.ppo.forced_share", self.forced_share, above=0, at_most=1)
+        # A minibatch of a single decision would have no spread by which its advantage is normalised.
+        check_range("agent.ppo.batch_size", self.batch_size, at_least=4)
         check_range("agent.ppo.learning_rate", self.learning_rate, above=0, at_most=1)
         for setting in ("gamma", "gae_lambda"):
             check_range(f"agent.ppo.{setting}", getattr(self, setting), at_least=0, at_most=1)
