@@ -159,7 +159,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--ceiling-steps", type=int, default=8_000_000, help="decisions of a training in the truth")
     parser.add_argument("--ceilings", type=int, default=CEILINGS, help="trainings in the truth")
     parser.add_argument("--ceiling-customers", type=int, help="in that training; as many as in the log if not given")
-    parser.add_argument("--ablations", action="store_true")
+    parser.add_argument("--ablations", nargs="*", choices=list(ABLATIONS), help="these alone; none named: all")
     parser.add_argument("--cache", type=Path, default=Path(".cache"))
     options, overrides = parser.parse_known_args(arguments)
     for variant in options.variants:
@@ -169,7 +169,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 if options.ceiling_customers not in (None, reachable.config.data.customers):
                     sized = [*overrides, f"data.customers={options.ceiling_customers}"]
                     reachable = study_of(variant, seed, Path(folder) / "ceiling", options.cache, sized)
-                for version in ABLATIONS if options.ablations else ["as it is"]:
+                for version in ["as it is"] if options.ablations is None else options.ablations or ABLATIONS:
                     changed = [*overrides, *ABLATIONS[version]]
                     study = study_of(variant, seed, Path(folder) / "log", options.cache, changed)
                     found = judge(study, reachable, options.ceiling_steps, options.ceilings)
