@@ -33,7 +33,9 @@ def test_what_was_not_recommended_keeps_its_reason() -> None:
 
 @pytest.mark.parametrize(("by_chance", "said"), [(0.042, True), (0.98, False), (None, False)])
 def test_a_refused_market_says_where_chance_decided_hardly_anything(by_chance: float | None, said: bool) -> None:
-    study: Any = SimpleNamespace(log=SimpleNamespace(report={"audit": {"randomisation": {"by_chance": by_chance}}}))
+    study: Any = SimpleNamespace(
+        is_one_shot=False, log=SimpleNamespace(report={"audit": {"randomisation": {"by_chance": by_chance}}})
+    )
     found = choose(study, {}, {}, refused=True)
     assert found["recommended"] is False
     assert ("chance decided only 4.2% of the log's sends" in found["reason"]) is said
