@@ -167,8 +167,7 @@ class DevicePPO(MaskablePPO):
         episodes, buffer = self.episodes, self.rollout_buffer
         seen = self._moments()
         buffer.put(slot, moments=seen, values_=self.policy.critic(seen).squeeze(1))
-        decide = self._decide_free if self.device.type == "cpu" else self._decide_all
-        actions = decide(slot)
+        actions = self._decide(slot)
         transition = episodes.take_slot(actions, ended)
         buffer.put(slot, actions=actions, rewards=transition.reward, done=transition.done)
         if self.limits is not None:
@@ -179,32 +178,35 @@ class DevicePPO(MaskablePPO):
             last = torch.where(transition.terminated[ended], 0.0, last)
             buffer.put(slot, following=torch.zeros_like(transition.reward).index_copy(0, ended, last))
 
-    def _decide_free(self, slot: int | Tensor) -> Tensor:
-        """Decisions of all rows, shape [N]. Where hold is forced, nobody is asked."""
-        assert isinstance(slot, int)
+    def _decide(self, slot: int | Tensor) -> Tensor:
+        """Decisions of all rows, shape [N]. Where hold is forced nobody is asked; on a GPU all are, since it would have
+        to wait for how many are free."""
         buffer, seen, masks = self.rollout_buffer, self.episodes.seen, self.episodes.masks()
         uniform = torch.rand(len(masks), generator=self.episodes.generator, device=self.device)
-        free = torch.nonzero(masks[:, 1:].any(dim=1)).squeeze(1)
-        candidates = buffer.add_candidates(slot, free, seen.candidates)
-        people, state = seen.population.features.index_select(0, free), seen.state.index_select(0, free)
-        logits = self.policy.actor(people, state, self.policy.contents, candidates)
-        log_probs = logits.masked_fill_(~masks.index_select(0, free), MASKED).log_softmax(dim=1)
-        chosen = sample(log_probs.exp(), uniform.index_select(0, free))
-        actions = torch.full_like(buffer.actions[slot], HOLD).index_copy_(0, free, chosen)
-        taken = log_probs.gather(1, chosen.unsqueeze(1)).squeeze(1)
-        buffer.put(slot, masks=masks, log_probs=torch.zeros_like(uniform).index_copy_(0, free, taken))
+        chooses = masks[:, 1:].any(dim=1)
+        asked = (seen.population.features, seen.state, masks, uniform)
+        if self.device.type == "cpu":
+            assert isinstance(slot, int)
+            free = torch.nonzero(chooses).squeeze(1)
+            candidates = buffer.add_candidates(slot, free, seen.candidates)
+            people, state, allowed, chance = (part.index_select(0, free) for part in asked)
+            actions, taken = self._choose(people, state, allowed, chance, candidates)
+            actions = torch.full_like(buffer.actions[slot], HOLD).index_copy_(0, free, actions)
+            taken = torch.zeros_like(uniform).index_copy_(0, free, taken)
+        else:
+            buffer.put_all_candidates(slot, chooses, seen.candidates)
+            actions, taken = self._choose(*asked, seen.candidates)
+        buffer.put(slot, masks=masks, log_probs=taken)
         return actions
 
-    def _decide_all(self, slot: int | Tensor) -> Tensor:
-        """As `_decide_free`, on a GPU: all are asked, since it would have to wait for how many are free."""
-        buffer, seen, masks = self.rollout_buffer, self.episodes.seen, self.episodes.masks()
-        uniform = torch.rand(len(masks), generator=self.episodes.generator, device=self.device)
-        buffer.put_all_candidates(slot, masks[:, 1:].any(dim=1), seen.candidates)
-        logits = self.policy.actor(seen.population.features, seen.state, self.policy.contents, seen.candidates)
+    def _choose(
+        self, people: Tensor, state: Tensor, masks: Tensor, uniform: Tensor, candidates: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Decisions of P rows, and their log-probabilities. Shape [P] each."""
+        logits = self.policy.actor(people, state, self.policy.contents, candidates)
         log_probs = logits.masked_fill_(~masks, MASKED).log_softmax(dim=1)
         actions = sample(log_probs.exp(), uniform)
-        buffer.put(slot, masks=masks, log_probs=log_probs.gather(1, actions.unsqueeze(1)).squeeze(1))
-        return actions
+        return actions, log_probs.gather(1, actions.unsqueeze(1)).squeeze(1)
 
     def train(self) -> None:
         """One pass of SB3's `train` over the rollout, with the gradients of `ppo_update`."""

@@ -62,11 +62,7 @@ class TensorRolloutBuffer:
             values: by table. Shape [N, ...].
         """
         for name, value in values.items():
-            table = getattr(self, name)
-            if isinstance(slot, int):
-                table[slot] = value
-            else:
-                table.index_copy_(0, slot, value.to(table.dtype).unsqueeze(0))
+            _write(getattr(self, name), slot, value)
 
     def put_all_candidates(self, slot: int | Tensor, chooses: Tensor, candidates: Tensor) -> None:
         """Keeps the candidates of all rows of a slot: on a GPU, which would have to wait for those that choose.
@@ -80,10 +76,7 @@ class TensorRolloutBuffer:
         table = self.candidates.view(slots, rows, *candidates.shape[1:])
         place = torch.where(chooses, torch.arange(rows, device=chooses.device) + slot * rows, -1)
         self.put(slot, place=place)
-        if isinstance(slot, int):
-            table[slot] = candidates
-        else:
-            table.index_copy_(0, slot, candidates.unsqueeze(0))
+        _write(table, slot, candidates)
 
     def add_candidates(self, slot: int, rows: Tensor, candidates: Tensor) -> Tensor:
         """Keeps the candidates of the slot's rows that had a choice, and returns them, shape [P, K, Fc].
@@ -134,3 +127,11 @@ class TensorRolloutBuffer:
             shuffled = some if len(some) > 1 else shuffled
         # In parts of equal size: a remainder of one decision would have no spread to be normalised by.
         yield from shuffled.tensor_split(-(-len(shuffled) // batch_size))
+
+
+def _write(table: Tensor, slot: int | Tensor, value: Tensor) -> None:
+    """Puts `value` [N, ...] into a slot of `table` [T, N, ...]; see `TensorRolloutBuffer.put`."""
+    if isinstance(slot, int):
+        table[slot] = value
+    else:
+        table.index_copy_(0, slot, value.to(table.dtype).unsqueeze(0))

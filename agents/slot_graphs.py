@@ -40,7 +40,7 @@ class SlotGraphs:
             slot: 0..T-1.
             ended: from `Episodes.ending`. Shape [E], int64.
         """
-        if self.episodes.running()["age"] is not self.home["age"]:  # somebody has put other episodes there
+        if self.episodes.age is not self.home["age"]:  # somebody has put other episodes there
             self.home, self.recorded = self.episodes.running(), {}
         if len(ended) not in self.recorded:
             self.recorded[len(ended)] = self._record(ended)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 import torch
 
 from evaluation.campaign_horizon import LEAST_CUSTOMERS, too_few, whole_report
@@ -14,6 +13,7 @@ from scripts.pipeline.campaign_setup import Judged, Setup, labelled_slots, stret
 from scripts.pipeline.campaign_unknown import logger_of, unknown_of
 from scripts.pipeline.context import Study, load_model
 from scripts.pipeline.earlier_run import Models
+from scripts.pipeline.fit_stage import sequence_customers
 from scripts.pipeline.progress import StageProgress
 
 
@@ -64,9 +64,7 @@ def whole_horizon(
     rows = judged.rows
     if len(rows) < LEAST_CUSTOMERS:
         return told | {"sentence": too_few(len(rows))}
-    if len(rows) > config.evaluation.sequence_customers:
-        generator = np.random.default_rng([config.seed, 31])
-        rows = np.sort(generator.choice(rows, config.evaluation.sequence_customers, replace=False))
+    rows = sequence_customers(study, rows)
     there = Judged(rows, column, slots, shift)
     sequences = collect_sequences(
         grid.take(rows), study.population.take(torch.from_numpy(rows)), setup.catalogue, clock,

@@ -9,16 +9,14 @@ from campaigns.features import daypart_of
 from campaigns.observation import make_calendar
 from evaluation.new_campaign import AsLogged, Unknown, sends_by_daypart
 from scripts.pipeline.campaign_setup import Judged, Setup, logged_sends
-from scripts.pipeline.context import Study, load_logging_policy
+from scripts.pipeline.context import Study
 from scripts.pipeline.earlier_run import Models
-from scripts.pipeline.fit_stage import FREE
+from scripts.pipeline.fit_stage import offline_logger
 
 
 def logger_of(models: Models, setup: Setup) -> AsLogged:
     """Who decided so far, as fitted, among the log's own contents."""
-    free = models.incumbent.folder / FREE
-    folder = free if free.is_dir() else models.incumbent.folder
-    return AsLogged(load_logging_policy(folder), torch.from_numpy(~setup.contents.is_new))
+    return AsLogged(offline_logger(models.incumbent), torch.from_numpy(~setup.contents.is_new))
 
 
 def unknown_of(study: Study, setup: Setup, judged: Judged, unseen: dict[int, list[str]]) -> Unknown:

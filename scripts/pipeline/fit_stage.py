@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 from campaigns.features import CANDIDATE_FEATURES, STATE_FEATURES
 from campaigns.guardrails import NO_GUARDRAILS, Guardrails
 from campaigns.history import ABSENT
-from campaigns.logging_policy import fit_logging_policy
+from campaigns.logging_policy import LoggingPolicyModel, fit_logging_policy
 from campaigns.replay import DecisionRows
 from campaigns.support import fit_support, narrowed
 from campaigns.trials import free_trials
@@ -165,11 +165,10 @@ def gate_stage(study: Study, train: Stage, incumbent: Stage) -> Stage:
             tuple(name for name in OUTCOMES.values() if name in grid.outcomes),
             lambda done: progress.update(done, grid.slots),
         )  # fmt: skip
-        free = incumbent.folder / FREE
         others = study.halves[JUDGE]
         answers = collect_answers(
             study.grid.take(others), study.population.take(torch.from_numpy(others)), study.catalogue, study.log.clock,
-            load_model(train.folder), load_logging_policy(free if free.is_dir() else incumbent.folder), config.seed,
+            load_model(train.folder), offline_logger(incumbent), config.seed,
         )  # fmt: skip
         gate = market_gate(
             grid, simulated, study.catalogue, study.log.clock.slots_per_day, answers, config.market.margin,
@@ -184,6 +183,22 @@ def gate_stage(study: Study, train: Stage, incumbent: Stage) -> Stage:
 def support_of(incumbent: Stage) -> Guardrails:
     """The limits that the incumbent stage fitted."""
     return Guardrails(**json.loads((incumbent.folder / "support.json").read_text(encoding="utf-8")))
+
+
+def offline_logger(incumbent: Stage) -> LoggingPolicyModel:
+    """Who decided so far, as the incumbent stage fitted it for estimates from the log: of free decisions alone, where
+    the log does not say how likely they all were."""
+    free = incumbent.folder / FREE
+    return load_logging_policy(free if free.is_dir() else incumbent.folder)
+
+
+def sequence_customers(study: Study, rows: np.ndarray) -> np.ndarray:
+    """Those of `rows` on whom whole horizons are estimated: at most as many as the setting of this name, drawn."""
+    config = study.config
+    if len(rows) <= config.evaluation.sequence_customers:
+        return rows
+    generator = np.random.default_rng([config.seed, 31])
+    return np.sort(generator.choice(rows, config.evaluation.sequence_customers, replace=False))
 
 
 def log_support_of(incumbent: Stage) -> LogSupport:

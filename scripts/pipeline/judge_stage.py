@@ -31,11 +31,16 @@ from scripts.pipeline.context import (
     TRAIN,
     Study,
     content_categories,
-    load_logging_policy,
     load_model,
     settings_of,
 )
-from scripts.pipeline.fit_stage import FREE, incumbent_policy, log_support_of, serving_guardrails
+from scripts.pipeline.fit_stage import (
+    incumbent_policy,
+    log_support_of,
+    offline_logger,
+    sequence_customers,
+    serving_guardrails,
+)
 from scripts.pipeline.progress import StageProgress
 from scripts.pipeline.stage import Stage, write_json
 from scripts.pipeline.worlds import truth, world
@@ -137,11 +142,10 @@ def offline_stage(study: Study, agents: dict[str, Stage], train: Stage, incumben
         rows = study.players(JUDGE)
         grid, people = study.grid.take(rows), study.population.take(torch.from_numpy(rows))
         panel = {n: p for n, (p, kind) in panel_policies(study, agents, incumbent).items() if kind != INCUMBENT}
-        free = incumbent.folder / FREE
         slots = 1 if study.is_one_shot else config.evaluation.first_slots
         collected = collect_slots(
             grid, people, study.catalogue, study.log.clock, serving_guardrails(study, incumbent), study.objective,
-            panel, load_model(train.folder), load_logging_policy(free if free.is_dir() else incumbent.folder), slots,
+            panel, load_model(train.folder), offline_logger(incumbent), slots,
             lambda done: progress.update(done, slots), study.start_column,
         )  # fmt: skip
         report = evaluate_offline(collected, config.evaluation, config.seed)
@@ -181,16 +185,12 @@ def _whole_horizon(
     study: Study, panel: dict[str, Policy], train: Stage, incumbent: Stage, progress: StageProgress
 ) -> dict[str, dict[str, Any]]:
     """Evaluates policies over the whole horizon on some of the judging half's customers."""
-    config, rows = study.config, study.players(JUDGE)
-    if len(rows) > config.evaluation.sequence_customers:
-        generator = np.random.default_rng([config.seed, 31])
-        rows = np.sort(generator.choice(rows, config.evaluation.sequence_customers, replace=False))
+    config, rows = study.config, sequence_customers(study, study.players(JUDGE))
     grid, people = study.grid.take(rows), study.population.take(torch.from_numpy(rows))
-    free = incumbent.folder / FREE
     slots = min(grid.slots - study.start_column, study.objective.slots(study.log.clock))
     sequences = collect_sequences(
         grid, people, study.catalogue, study.log.clock, serving_guardrails(study, incumbent), study.objective, panel,
-        load_model(train.folder), load_logging_policy(free if free.is_dir() else incumbent.folder),
+        load_model(train.folder), offline_logger(incumbent),
         lambda done: progress.update(done, slots), study.start_column,
     )  # fmt: skip
     return evaluate_sequences(sequences, config.evaluation, config.seed)
