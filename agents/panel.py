@@ -5,6 +5,7 @@ Learners are loaded when they are called, so that settings can be checked before
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -22,9 +23,13 @@ from agents.uplift_settings import UpliftKnapsackSettings, UpliftThresholdSettin
 
 if TYPE_CHECKING:
     from agents.logged_states import LoggedStates
+    from agents.seed_choice import SeedChoice
     from policies.chooser import Chooser
 
 AGENT, RULE = "agent", "rule"
+SEEDS = "seeds.json"
+"""What each of several seeds of PPO earns in the market where they learned."""
+
 BEST_RULE = "best_rule"
 
 
@@ -66,6 +71,11 @@ def _ppo(lesson: Lesson) -> Chooser:
         writers.append(TensorBoardOutputFormat(str(lesson.folder / "tensorboard")))
     steps = settings.steps if lesson.before is None else settings.refit_steps
     market = lesson.market()
+
+    def tell(choice: SeedChoice) -> None:
+        lesson.progress.note(choice.told())
+        (lesson.folder / SEEDS).write_text(json.dumps(choice.to_dict(), indent=2) + "\n", encoding="utf-8")
+
     return train_ppo(
         market if lesson.device.type == "cpu" else market.to(lesson.device),
         lesson.objective,
@@ -78,6 +88,7 @@ def _ppo(lesson: Lesson) -> Chooser:
         logger=Logger(None, writers),
         progress=lambda done: lesson.progress.update(done, steps),
         on_resume=lambda done: lesson.progress.note(f"resumed from step {done:,} of {steps:,}"),
+        on_choice=tell,
     )
 
 

@@ -115,7 +115,7 @@ def train_plan_ppo(
     learner.set_logger(logger or Logger(None, []))
     plans = settings.plans if start is None else settings.refit_plans
     if start is not None:
-        env.scale, _ = load_weights(learner.policy, start)
+        env.scale = float(load_weights(learner.policy, start)[0])
     resumed = checkpoint is not None and checkpoint.exists()
     if checkpoint is not None and resumed:
         load_checkpoint(learner, checkpoint)

@@ -2,7 +2,7 @@
 
 Rollout, advantages and update are three steps (`collect_rollouts`, `TensorRolloutBuffer.finish`, `train`); SB3's
 logger, callbacks, schedules, `save` and `load` stay as they are. Rewards are conditional expectations under the law
-that the draws use.
+that the draws use. Several seeds learn side by side, as agents of their own that share a market's steps.
 """
 
 from __future__ import annotations
@@ -18,39 +18,51 @@ from stable_baselines3.common.logger import Logger
 from torch import Tensor
 
 from agents.dual_ascent import DualAscent
-from agents.kept_weights import load_weights, save_weights, write_checkpoint
 from agents.ppo_arguments import learner_arguments, tower_arguments
+from agents.ppo_checkpoint import load_checkpoint, load_learned, save_checkpoint, save_learned
 from agents.ppo_settings import PPOSettings
-from agents.ppo_update import BatchFigures, LossWeights, add_gradients
+from agents.ppo_update import BatchFigures, LossWeights, add_all_gradients
 from agents.rollout_buffer import TensorRolloutBuffer
+from agents.seed_choice import SeedChoice, choose_seed
 from agents.slot_graphs import SlotGraphs
-from agents.sound_training import check_finite, check_fits
+from agents.sound_training import check_finite
+from agents.stacked_policy import StackedPolicy
 from agents.tower_policy import MASKED, TowerPolicy, moment_width, moments
 from agents.vec_env import MarketVecEnv
+from campaigns.errors import CampaignError
 from campaigns.features import CANDIDATE_FEATURES, STATE_FEATURES
 from campaigns.history import HOLD
 from campaigns.objective import Objective
-from envs.episodes import Episodes
+from envs.episodes import Episodes, seed_of
 from envs.world import World
 from evaluation.limits import limits_of
-from policies.actor import Actor, ActorChooser, ActorSpec
+from policies.actor import ActorChooser, ActorSpec
 from policies.chooser import sample
-
-PRICES = "prices"
-"""Their name among the tensors that a training keeps."""
 
 
 class DevicePPO(MaskablePPO):
-    """MaskablePPO over an `Episodes` batch; see the module."""
+    """MaskablePPO over an `Episodes` batch; see the module.
+
+    Args:
+        env: whose rows are those of all seeds.
+        settings: how each learns.
+        seed: of the first; the others have `seed_of` it.
+    """
 
     policy: TowerPolicy
     rollout_buffer: TensorRolloutBuffer  # type: ignore[assignment] # nothing of SB3's reads it
 
     def __init__(self, env: MarketVecEnv, settings: PPOSettings, seed: int, **kwargs: Any) -> None:
         self.settings = settings
-        self.reward_scale = 0.0
+        self.seeds = [seed_of(seed, agent) for agent in range(settings.seeds)]
+        self.reward_scale: Tensor | None = None
         objective = env.episodes.objective
         limited = bool(limits_of(objective)) and not objective.sends_nothing
+        if limited and settings.seeds > 1:
+            raise CampaignError(
+                f"agent.ppo.seeds={settings.seeds}: prices of objective.{limits_of(objective)[0].name} are found for "
+                "one seed alone; say agent.ppo.seeds=1."
+            )
         self.limits = DualAscent(objective, env.episodes.device) if limited else None
         self.recorded: SlotGraphs | None = None
         market = env.episodes.market
@@ -64,11 +76,12 @@ class DevicePPO(MaskablePPO):
         )
         torch.manual_seed(seed)
         env.seed(seed)
+        alone = settings.seeds == 1
         super().__init__(
-            TowerPolicy,
+            TowerPolicy if alone else StackedPolicy,
             env,
             n_steps=settings.rollout_slots,
-            policy_kwargs=tower_arguments(spec, market.catalogue),
+            policy_kwargs=tower_arguments(spec, market.catalogue) | ({} if alone else {"seeds": self.seeds}),
             seed=seed,
             device=env.episodes.device,
             **learner_arguments(settings),
@@ -87,7 +100,7 @@ class DevicePPO(MaskablePPO):
             len(self.episodes.market.catalogue),
             spec.candidates,
             self.device,
-            int(self.seed or 0),
+            self.seeds,
         )
 
     @property
@@ -120,23 +133,32 @@ class DevicePPO(MaskablePPO):
                 self._take_slot(slot, ended)
             else:
                 graphs.play(slot, ended)
-            self.num_timesteps += episodes.rows
+            self.num_timesteps += self.settings.rows
             callback.update_locals(locals())
             if not callback.on_step():
                 return False
-        now = self.policy.critic(self._moments()).squeeze(1)
+        now = self.policy.values(self._moments())
         after = torch.cat([buffer.values_[1:], now.unsqueeze(0)])
         torch.where(buffer.done, buffer.following, after, out=buffer.following)
-        if not self.reward_scale:
-            self.reward_scale = _reward_scale(buffer.rewards, self.gamma, episodes.horizon)
-        self.logger.record("rollout/value_per_horizon", float(buffer.rewards.mean()) * episodes.horizon)
+        by_seed = buffer.by_agent(buffer.rewards)
+        if self.reward_scale is None:
+            scales = [_reward_scale(rewards, self.gamma, episodes.horizon) for rewards in by_seed.unbind(1)]
+            self.reward_scale = torch.tensor(scales, dtype=torch.float64, device=self.device)
+        self._log_earned(by_seed.mean(dim=(0, 2)) * episodes.horizon)
         self.logger.record("rollout/sends_per_slot", float((buffer.actions > 0).float().mean()))
         if self.limits is not None:
             self._price_limits(self.charges)
-        buffer.rewards *= self.reward_scale
+        by_seed *= self.reward_scale.float().unsqueeze(1)
         buffer.finish(self.gamma, self.gae_lambda)
         callback.on_rollout_end()
         return True
+
+    def _log_earned(self, earned: Tensor) -> None:
+        """What each seed earns a customer over a horizon, and the mean of them. `earned` [S]."""
+        self.logger.record("rollout/value_per_horizon", float(earned.mean()))
+        if len(earned) > 1:
+            for number, value in enumerate(earned.tolist(), start=1):
+                self.logger.record(f"rollout/value_per_horizon_{number}", value)
 
     def _price_limits(self, charges: Tensor) -> None:
         """Takes what this rollout is charged off its rewards, and moves the prices of the next. `charges` [T, N]."""
@@ -166,7 +188,7 @@ class DevicePPO(MaskablePPO):
         """Decides for all rows, moves them on by a slot, and fills that slot of the buffer; see `put` there."""
         episodes, buffer = self.episodes, self.rollout_buffer
         seen = self._moments()
-        buffer.put(slot, moments=seen, values_=self.policy.critic(seen).squeeze(1))
+        buffer.put(slot, moments=seen, values_=self.policy.values(seen))
         actions = self._decide(slot)
         transition = episodes.take_slot(actions, ended)
         buffer.put(slot, actions=actions, rewards=transition.reward, done=transition.done)
@@ -182,7 +204,7 @@ class DevicePPO(MaskablePPO):
         """Decisions of all rows, shape [N]. Where hold is forced nobody is asked; on a GPU all are, since it would have
         to wait for how many are free."""
         buffer, seen, masks = self.rollout_buffer, self.episodes.seen, self.episodes.masks()
-        uniform = torch.rand(len(masks), generator=self.episodes.generator, device=self.device)
+        uniform = self.episodes.uniforms()
         chooses = masks[:, 1:].any(dim=1)
         asked = (seen.population.features, seen.state, masks, uniform)
         if self.device.type == "cpu":
@@ -190,7 +212,8 @@ class DevicePPO(MaskablePPO):
             free = torch.nonzero(chooses).squeeze(1)
             candidates = buffer.add_candidates(slot, free, seen.candidates)
             people, state, allowed, chance = (part.index_select(0, free) for part in asked)
-            actions, taken = self._choose(people, state, allowed, chance, candidates)
+            counts = chooses.view(len(self.seeds), -1).sum(dim=1).tolist()
+            actions, taken = self._choose(people, state, allowed, chance, candidates, counts)
             actions = torch.full_like(buffer.actions[slot], HOLD).index_copy_(0, free, actions)
             taken = torch.zeros_like(uniform).index_copy_(0, free, taken)
         else:
@@ -200,10 +223,16 @@ class DevicePPO(MaskablePPO):
         return actions
 
     def _choose(
-        self, people: Tensor, state: Tensor, masks: Tensor, uniform: Tensor, candidates: Tensor
+        self,
+        people: Tensor,
+        state: Tensor,
+        masks: Tensor,
+        uniform: Tensor,
+        candidates: Tensor,
+        counts: list[int] | None = None,
     ) -> tuple[Tensor, Tensor]:
-        """Decisions of P rows, and their log-probabilities. Shape [P] each."""
-        logits = self.policy.actor(people, state, self.policy.contents, candidates)
+        """Decisions of P rows, `counts` of each seed, and their log-probabilities. Shape [P] each."""
+        logits = self.policy.logits(people, state, candidates, counts)
         log_probs = logits.masked_fill_(~masks, MASKED).log_softmax(dim=1)
         actions = sample(log_probs.exp(), uniform)
         return actions, log_probs.gather(1, actions.unsqueeze(1)).squeeze(1)
@@ -213,16 +242,17 @@ class DevicePPO(MaskablePPO):
         self._update_learning_rate(self.policy.optimizer)
         clip_range = float(self.clip_range(self._current_progress_remaining))  # type: ignore[operator]
         weights = LossWeights(clip_range, self.ent_coef, self.vf_coef)
-        parameters, optimizer = list(self.policy.parameters()), self.policy.optimizer
-        for parameter in parameters:
-            parameter.grad = torch.zeros_like(parameter)
+        policy, buffer, optimizer = self.policy, self.rollout_buffer, self.policy.optimizer
+        policy.make_gradients()
         epochs: list[list[BatchFigures]] = []
         for _ in range(self.n_epochs):
             epochs.append([])
-            for rows in self.rollout_buffer.minibatches(self.settings.batch_size, self.settings.forced_share):
+            for parts in buffer.minibatches(
+                self.settings.batch_size, self.settings.forced_share, even=not policy.apart()
+            ):
                 optimizer.zero_grad(set_to_none=False)
-                epochs[-1].append(add_gradients(self.policy, self.rollout_buffer, rows, weights))
-                torch.nn.utils.clip_grad_norm_(parameters, self.max_grad_norm)
+                epochs[-1].append(add_all_gradients(policy, buffer, parts, weights))
+                policy.clip_gradients(self.max_grad_norm)
                 optimizer.step()
             self._n_updates += 1
         self._log_update(epochs, weights)
@@ -266,29 +296,34 @@ def train_ppo(
     logger: Logger | None = None,
     progress: Callable[[int], None] | None = None,
     on_resume: Callable[[int], None] | None = None,
+    on_choice: Callable[[SeedChoice], None] | None = None,
 ) -> ActorChooser:
-    """Trains PPO in a market.
+    """Trains PPO in a market, `settings.seeds` agents side by side.
 
     Args:
         market: where.
         objective: what for.
         settings: how.
-        seed: the same seed gives the same actor on the CPU.
+        seed: the same seed gives the same actor on the CPU; agent i learns what one alone learns from `seed_of` it.
         device: of market and networks.
         checkpoint: file to resume from where it exists, and to write to on the way.
         start: what an earlier training kept, in another market of the same contents: training goes on from there, for
             `settings.refit_steps` decisions.
         keep: file for what such a training starts from.
         logger: SB3's, for TensorBoard; silent by default.
-        progress: called with the decisions taken so far.
+        progress: called with the decisions of each seed so far.
         on_resume: called with the decisions that the checkpoint had already taken.
+        on_choice: called with what each of several seeds earns.
     Returns:
-        The trained actor.
+        The trained actor; of several the one that earns most in the market, also where all of them are kept.
     Raises:
         CampaignError: where a number is none, at that step; the last checkpoint stays. Where checkpoint or start were
             learned for other contents or features.
     """
-    episodes = Episodes(market, objective, settings.rows, seed, expected=settings.expected_reward, device=device)
+    episodes = Episodes(
+        market, objective, settings.seeds * settings.rows, seed, expected=settings.expected_reward, device=device,
+        agents=settings.seeds,
+    )  # fmt: skip
     learner = DevicePPO(MarketVecEnv(episodes), settings, seed)
     learner.set_logger(logger or Logger(None, []))
     per_update = settings.rows * settings.rollout_slots
@@ -305,7 +340,9 @@ def train_ppo(
         learner.collect_rollouts(learner.env, callback, learner.rollout_buffer, learner.n_steps)
         learner._update_current_progress_remaining(learner.num_timesteps, updates * per_update)
         learner.train()
-        check_finite(learner.policy, learner.rollout_buffer.rewards, learner.num_timesteps, checkpoint)
+        check_finite(
+            learner.policy, learner.rollout_buffer.rewards, learner.num_timesteps, checkpoint, seeds=settings.seeds
+        )
         learner.logger.dump(step=learner.num_timesteps)
         if checkpoint is not None and (update + 1) % settings.checkpoint_updates == 0:
             save_checkpoint(learner, update + 1, checkpoint)
@@ -313,57 +350,13 @@ def train_ppo(
             progress((update + 1) * per_update)
     if keep is not None:
         save_learned(learner, keep)
-    return ActorChooser(_actor_on_cpu(learner), "ppo")
-
-
-def save_learned(learner: DevicePPO, path: Path) -> None:
-    """Writes actor, critic and the scale of its rewards."""
-    prices = {} if learner.limits is None else {PRICES: learner.limits.to_tensor()}
-    save_weights(learner.policy, learner.reward_scale, path, **prices)
-
-
-def load_learned(learner: DevicePPO, path: Path) -> None:
-    """Lets a learner go on from what `save_learned` wrote, for a market of the same contents and features.
-
-    Raises:
-        CampaignError: where the file is damaged, or was written for other contents or settings.
-    """
-    learner.reward_scale, rest = load_weights(learner.policy, path, PRICES)
-    prices = rest.get(PRICES)
-    if learner.limits is not None and prices is not None and prices.shape == learner.limits.to_tensor().shape:
-        learner.limits.restore(prices)
-
-
-def save_checkpoint(learner: DevicePPO, updates: int, path: Path) -> None:
-    """Writes everything that the rest of the training depends on."""
-    parts: dict[str, object] = {
-        "updates": updates,
-        "steps": learner.num_timesteps,
-        "reward_scale": learner.reward_scale,
-        "prices": None if learner.limits is None else learner.limits.to_tensor(),
-        "policy": learner.policy.state_dict(),
-        "optimizer": learner.policy.optimizer.state_dict(),
-        "episodes": learner.episodes.state_dict(),
-        "order": learner.rollout_buffer.generator.get_state(),
-        "n_updates": learner._n_updates,
-    }
-    write_checkpoint(parts, path)
-
-
-def load_checkpoint(learner: DevicePPO, path: Path) -> int:
-    """Restores a checkpoint that `save_checkpoint` wrote (read without unpickling code). Returns updates done."""
-    parts = torch.load(path, map_location=learner.device, weights_only=True)
-    check_fits(learner.policy.state_dict(), parts["policy"], path)
-    learner.num_timesteps = parts["steps"]
-    learner.reward_scale = parts["reward_scale"]
-    learner._n_updates = parts["n_updates"]
-    if learner.limits is not None:
-        learner.limits.restore(parts["prices"])
-    learner.policy.load_state_dict(parts["policy"])
-    learner.policy.optimizer.load_state_dict(parts["optimizer"])
-    learner.episodes.load_state_dict(parts["episodes"])
-    learner.rollout_buffer.generator.set_state(parts["order"].cpu())
-    return int(parts["updates"])
+    actors = [ActorChooser(learner.policy.chosen_actor(place).cpu(), "ppo") for place in range(settings.seeds)]
+    if settings.seeds == 1:
+        return actors[0]
+    choice = choose_seed(actors, learner.seeds, market.to("cpu"), objective, seed)
+    if on_choice is not None:
+        on_choice(choice)
+    return actors[choice.chosen]
 
 
 def _reward_scale(rewards: Tensor, gamma: float, slots: int) -> float:
@@ -374,7 +367,3 @@ def _reward_scale(rewards: Tensor, gamma: float, slots: int) -> float:
     horizon = 1.0 / (1.0 - gamma) if gamma < 1 else float(slots)
     typical = max(float(rewards.mean().abs()) * horizon, float(rewards.std()) * horizon**0.5, 1e-8)
     return float(1.0 / typical)
-
-
-def _actor_on_cpu(learner: DevicePPO) -> Actor:
-    return learner.policy.chosen_actor().cpu()

@@ -14,6 +14,8 @@ class PPOSettings:
     Attributes:
         steps: decisions in all (rows x slots).
         refit_steps: decisions with which the chosen agent goes on in the market of all customers, from where it stood.
+        seeds: agents that learn side by side, each with its own first weights, customers and luck; the one that earns
+            most in their market is kept. Decisions, rows and minibatches are those of each.
         rows: customers that act at once.
         rollout_slots: slots between two updates.
         batch_size: decisions in a minibatch.
@@ -33,6 +35,7 @@ class PPOSettings:
 
     steps: int = 4_000_000
     refit_steps: int = 2_000_000
+    seeds: int = 1
     rows: int = 2048
     rollout_slots: int = 24
     batch_size: int = 1024
@@ -52,6 +55,7 @@ class PPOSettings:
         counts = (
             "steps",
             "refit_steps",
+            "seeds",
             "rows",
             "rollout_slots",
             "batch_size",

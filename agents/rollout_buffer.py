@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
 
 
 class TensorRolloutBuffer:
-    """T slots of N rows.
+    """T slots of N rows, in S blocks of equal size: one for each agent that learns.
 
     Most decisions are none: quiet hours and caps leave only the hold. Candidates are kept of the others alone, one
     after the other in the order in which they were added.
@@ -21,7 +21,7 @@ class TensorRolloutBuffer:
         contents: K.
         candidate_width: Fc.
         device: where it lives. Memory: T x N x (F + 1 + K + 9) numbers, and up to T x N x K x Fc of candidates.
-        seed: of the minibatches' order.
+        seeds: of the order of each agent's minibatches. Length S.
     """
 
     def __init__(
@@ -32,7 +32,7 @@ class TensorRolloutBuffer:
         contents: int,
         candidate_width: int,
         device: torch.device | str,
-        seed: int,
+        seeds: Sequence[int],
     ) -> None:
         def table(*shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
             return torch.zeros((slots, rows, *shape), dtype=dtype, device=device)
@@ -47,7 +47,7 @@ class TensorRolloutBuffer:
         self.place = table(dtype=torch.int64)
         self.candidates = torch.empty((slots * rows, contents, candidate_width), device=device)
         self.choices = 0
-        self.generator = torch.Generator(device=device).manual_seed(seed)
+        self.generators = [torch.Generator(device=device).manual_seed(seed) for seed in seeds]
 
     def clear(self) -> None:
         """Forgets the candidates of the last rollout."""
@@ -92,10 +92,16 @@ class TensorRolloutBuffer:
         self.choices = last
         return kept
 
+    def by_agent(self, table: Tensor) -> Tensor:
+        """A table's blocks. Shape [T, N] -> [T, S, N / S], on the same memory."""
+        return table.view(len(table), len(self.generators), -1)
+
     def explained_variance(self) -> Tensor:
-        """Share of the returns' variance that the predicted values explain; NaN where returns do not vary. Shape []."""
-        spread = self.returns_.var()
-        return torch.where(spread > 0, 1 - (self.returns_ - self.values_).var() / spread, torch.nan)
+        """Share of the returns' variance that the predicted values explain, on average over the agents; NaN where
+        returns do not vary. Shape []."""
+        returns = self.by_agent(self.returns_)
+        spread, left = returns.var(dim=(0, 2)), (returns - self.by_agent(self.values_)).var(dim=(0, 2))
+        return torch.where(spread > 0, 1 - left / spread, torch.nan).mean()
 
     def finish(self, gamma: float, gae_lambda: float) -> None:
         """Generalised advantages (Schulman et al. 2016, eq. 16) from rewards, values and `following`.
@@ -110,23 +116,40 @@ class TensorRolloutBuffer:
             self.advantages[slot] = advantage
         torch.add(self.advantages, self.values_, out=self.returns_)
 
-    def minibatches(self, batch_size: int, forced_share: float = 1.0) -> Iterator[Tensor]:
+    def minibatches(
+        self, batch_size: int, forced_share: float = 1.0, even: bool = False
+    ) -> Iterator[tuple[Tensor, ...]]:
         """Every decision that was one, once, and a share of the forced holds, shuffled.
 
         Args:
-            batch_size: decisions at a time, at most.
+            batch_size: decisions of an agent at a time, at most.
             forced_share: of the forced holds, drawn anew each time.
+            even: whether all agents get as many. Those that had fewer decisions get more of their forced holds.
         Yields:
-            Their numbers slot x N + row. Shape [B], int64.
+            Of each of the S agents, their numbers slot x N + row. Shape [B] each, int64; every agent has as many parts.
         """
-        total, device = self.actions.numel(), self.actions.device
-        shuffled = torch.randperm(total, generator=self.generator, device=device)
-        if forced_share < 1:
-            kept = torch.rand(total, generator=self.generator, device=device) < forced_share
-            some = shuffled[kept | (self.place.flatten()[shuffled] >= 0)]
-            shuffled = some if len(some) > 1 else shuffled
-        # In parts of equal size: a remainder of one decision would have no spread to be normalised by.
-        yield from shuffled.tensor_split(-(-len(shuffled) // batch_size))
+        orders = [self._shuffled(agent, forced_share) for agent in range(len(self.generators))]
+        counts = [int(kept.sum()) for _, kept in orders]
+        parts = -(-max(counts) // batch_size)
+        # In parts of equal size: one decision alone would have no spread to be normalised by.
+        least, split = max(counts) if even else 2 * parts, []
+        for (order, kept), count in zip(orders, counts, strict=True):
+            more = (~kept).cumsum(0) <= least - count if count < least else kept
+            split.append(order[kept | more].tensor_split(parts))
+        yield from zip(*split, strict=True)
+
+    def _shuffled(self, agent: int, forced_share: float) -> tuple[Tensor, Tensor]:
+        """An agent's decisions in random order, and which of them are taken. Shape [T x N / S] each."""
+        slots, rows = self.actions.shape
+        own, generator = rows // len(self.generators), self.generators[agent]
+        order = torch.randperm(slots * own, generator=generator, device=generator.device)
+        if own < rows:  # from places in the agent's block to places in the table
+            order += (order // own) * (rows - own) + agent * own
+        if forced_share == 1:
+            return order, torch.ones_like(order, dtype=torch.bool)
+        kept = torch.rand(len(order), generator=generator, device=generator.device) < forced_share
+        kept |= self.place.flatten()[order] >= 0
+        return order, kept if int(kept.sum()) > 1 else torch.ones_like(kept)
 
 
 def _write(table: Tensor, slot: int | Tensor, value: Tensor) -> None:

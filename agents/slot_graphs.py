@@ -1,7 +1,7 @@
 """A slot of a rollout as a CUDA graph: recorded once, then replayed without the host's hundred small launches.
 
 A graph reads and writes the same memory at every replay, so the episodes' state stays where it is and is written over.
-Random numbers are not frozen: the episodes' generator is known to the graph, which moves it on at every replay.
+Random numbers are not frozen: the episodes' generators are known to the graph, which moves them on at every replay.
 """
 
 from __future__ import annotations
@@ -61,12 +61,13 @@ class SlotGraphs:
                 self._take_in_place(rows)
         torch.cuda.current_stream(episodes.device).wait_stream(beside)
         graph = torch.cuda.CUDAGraph()
-        graph.register_generator_state(episodes.generator)
+        for generator in episodes.generators:
+            graph.register_generator_state(generator)
         with torch.cuda.graph(graph):
             self._take_in_place(rows)
         for place, value in zip(_leaves(self.home), _leaves(before), strict=True):
             place.copy_(value)
-        episodes.generator.set_state(before["generator"])
+        episodes.draw_from(before["generator"])
         return graph, rows
 
     def _take_in_place(self, rows: Tensor) -> None:

@@ -40,13 +40,23 @@ class Watch(BaseCallback):
             self.check(self.model)
 
 
-def broken_weight(policy: nn.Module) -> str | None:
-    """Name of the first parameter that is not finite; None where all are."""
-    return next((name for name, values in policy.named_parameters() if not bool(values.isfinite().all())), None)
+def broken_weight(policy: nn.Module, seeds: int = 1) -> str | None:
+    """Name of the first parameter that is not finite, of several seeds with the seed; None where all are."""
+    for name, values in policy.named_parameters():
+        finite = values.isfinite()
+        if not bool(finite.all()):
+            broken = seeds > 1 and torch.nonzero(~finite.flatten(1).all(dim=1))
+            return f"{name} of seed {int(broken[0]) + 1} of {seeds}" if isinstance(broken, Tensor) else name
+    return None
 
 
 def check_finite(
-    policy: nn.Module, rewards: Tensor, decisions: int, checkpoint: Path | None, agent: str = "ppo"
+    policy: nn.Module,
+    rewards: Tensor,
+    decisions: int,
+    checkpoint: Path | None,
+    agent: str = "ppo",
+    seeds: int = 1,
 ) -> None:
     """Stops a training at the step at which it broke.
 
@@ -56,10 +66,11 @@ def check_finite(
         decisions: how many were taken so far.
         checkpoint: file of the last good state; None where there is none.
         agent: its name, for the message.
+        seeds: how many learn side by side; then each parameter leads with them.
     Raises:
         CampaignError: naming what is not finite, the step, and what is left to go on from.
     """
-    broken = broken_weight(policy)
+    broken = broken_weight(policy, seeds)
     if not bool(rewards.isfinite().all()):
         what, cause = "rewards of the market", "its propensity network gives values that are no numbers; fit it again"
     elif broken is not None:
@@ -68,6 +79,23 @@ def check_finite(
         return
     kept = f" {checkpoint} holds the last good state." if checkpoint is not None and checkpoint.exists() else ""
     raise CampaignError(f"agent {agent}: {what} are not finite after {decisions:,} decisions; {cause}.{kept}")
+
+
+def check_seeds(mine: int, stored: int, path: Path) -> None:
+    """Refuses weights of another number of seeds.
+
+    Args:
+        mine: how many are to go on.
+        stored: how many there were.
+        path: where theirs lie.
+    Raises:
+        CampaignError: naming both.
+    """
+    if mine != stored:
+        raise CampaignError(
+            f"{path}: holds the weights of {stored} seed{'s' * (stored > 1)}, so that training cannot go on from it "
+            f"with {mine}; say agent.ppo.seeds={stored}, or train anew."
+        )
 
 
 def check_fits(mine: Mapping[str, Tensor], stored: Mapping[str, Tensor], path: Path) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,20 @@ from policies.actor import Actor, ActorSpec
 
 MASKED = -1e9
 """Logit of what is masked: so low that its probability is 0."""
+
+
+@dataclass(frozen=True)
+class Towers:
+    """One agent's networks; or those of S agents as one (`agents.stacked_layers`), whose every tensor leads with S.
+
+    Attributes:
+        actor, critic: of the agent.
+        contents: encoded contents. Shape [K, Fx].
+    """
+
+    actor: Actor
+    critic: nn.Sequential
+    contents: Tensor
 
 
 def moment_width(spec: ActorSpec) -> int:
@@ -70,16 +85,24 @@ class TowerPolicy(MaskableActorCriticPolicy):
         """An untrained actor."""
         return Actor(self.spec)
 
-    def _build(self, lr_schedule: Any) -> None:
-        spec, width = self.spec, self.critic_width
-        self.actor = self.make_actor()
-        self.critic = nn.Sequential(
-            nn.Linear(moment_width(spec), width),
+    def make_critic(self) -> nn.Sequential:
+        """An untrained critic."""
+        width = self.critic_width
+        return nn.Sequential(
+            nn.Linear(moment_width(self.spec), width),
             nn.Tanh(),
             nn.Linear(width, width),
             nn.Tanh(),
             nn.Linear(width, 1),
         )
+
+    def make_towers(self) -> tuple[Actor, nn.Sequential]:
+        """Untrained actor and critic, drawn one after the other."""
+        return self.make_actor(), self.make_critic()
+
+    def _build(self, lr_schedule: Any) -> None:
+        spec = self.spec
+        self.actor, self.critic = self.make_towers()
         contents = torch.tensor(self.content_rows, dtype=torch.float32).view(-1, spec.contents)
         self.register_buffer("contents", contents)
         parameters = [*self.actor.parameters(), *self.critic.parameters()]
@@ -99,10 +122,46 @@ class TowerPolicy(MaskableActorCriticPolicy):
         )
         return customers, state, remaining, candidates.view(len(vectors), len(self.contents), spec.candidates)
 
+    def towers(self) -> Towers:
+        """All networks as one."""
+        return Towers(self.actor, self.critic, self.contents)
+
+    def each(self) -> Sequence[Towers]:
+        """The networks of each agent that learns."""
+        return [self.towers()]
+
+    def apart(self) -> bool:
+        """Whether the agents are asked one after the other, and learn so."""
+        return True
+
+    def values(self, moment: Tensor) -> Tensor:
+        """What the critic expects of moments. Shape [N, F] -> [N]."""
+        value: Tensor = self.critic(moment)
+        return value.squeeze(1)
+
+    def logits(self, customers: Tensor, state: Tensor, candidates: Tensor, counts: Sequence[int] | None) -> Tensor:
+        """The actor's logits.
+
+        Args:
+            customers, state, candidates: as for `Actor`.
+            counts: how many rows each agent that learns has, in its order; None where all have as many.
+        """
+        logits: Tensor = self.actor(customers, state, self.contents, candidates)
+        return logits
+
+    def make_gradients(self) -> None:
+        """Gives every parameter a gradient of zeros, into which all later ones are written."""
+        for parameter in self.parameters():
+            parameter.grad = torch.zeros_like(parameter)
+
+    def clip_gradients(self, most: float) -> None:
+        """Shortens the gradient of each agent that learns to a norm of at most `most`."""
+        nn.utils.clip_grad_norm_(self.parameters(), most)
+
     def log_probabilities(self, vectors: Tensor, masks: Any) -> Tensor:
         """Log-probabilities of all decisions, so low where masked that the probability is 0. Shape [B, 1 + K]."""
         customers, state, _, candidates = self._split(vectors)
-        logits = self.actor(customers, state, self.contents, candidates)
+        logits = self.logits(customers, state, candidates, None)
         if masks is not None:
             allowed = torch.as_tensor(masks, dtype=torch.bool, device=logits.device).view_as(logits)
             logits = logits.masked_fill(~allowed, MASKED)
@@ -113,8 +172,7 @@ class TowerPolicy(MaskableActorCriticPolicy):
         """Value of each observation vector. Shape [B, 1]."""
         customers, state, remaining, candidates = self._split(obs)
         pooled = torch.cat([candidates.mean(1), candidates.amax(1), candidates.amin(1)], dim=1)
-        value: Tensor = self.critic(moments(customers, state, remaining, pooled))
-        return value
+        return self.values(moments(customers, state, remaining, pooled)).unsqueeze(1)
 
     def forward(
         self, obs: Tensor, deterministic: bool = False, action_masks: Any = None
@@ -141,10 +199,10 @@ class TowerPolicy(MaskableActorCriticPolicy):
         """Nothing here behaves differently in training."""
         self.training = mode
 
-    def chosen_actor(self) -> Actor:
-        """A copy of the actor that serves without SB3."""
+    def chosen_actor(self, place: int = 0) -> Actor:
+        """A copy of an agent's actor that serves without SB3."""
         actor = self.make_actor()
-        actor.load_state_dict(self.actor.state_dict())
+        actor.load_state_dict(self.each()[place].actor.state_dict())
         return actor
 
     def obs_to_tensor(self, observation: Any) -> tuple[Tensor, bool]:

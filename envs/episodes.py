@@ -6,6 +6,7 @@ member. Rows are out of step with each other, so that every batch holds all phas
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +18,14 @@ from campaigns.history import HOLD
 from campaigns.objective import Objective
 from campaigns.observation import Observation
 from envs.world import SlotOutcome, World, slot_reward
+
+STRIDE = 1_000_000
+"""Between the seeds of agents that learn side by side, so that they are no neighbouring run's."""
+
+
+def seed_of(seed: int, agent: int) -> int:
+    """The seed of one of the agents that learn side by side from `seed`; the first has this seed itself."""
+    return seed + STRIDE * agent
 
 
 @dataclass(frozen=True)
@@ -62,6 +71,8 @@ class Episodes:
         expected: reward conditional expectations instead of draws.
         device: where everything lives.
         staggered: let first episodes end at different slots.
+        agents: S, how many agents share the rows, in blocks of equal size. What an agent's block meets is what it would
+            meet if the agent were alone, with `seed_of` it.
     """
 
     def __init__(
@@ -74,6 +85,7 @@ class Episodes:
         expected: bool = True,
         device: torch.device | str = "cpu",
         staggered: bool = True,
+        agents: int = 1,
     ) -> None:
         self.market = market
         self.objective = objective
@@ -84,7 +96,7 @@ class Episodes:
         self.width = observation_width(market)
         self.decisions = 1 + len(market.catalogue)
         self.staggered = staggered
-        self.generator = torch.Generator(device=self.device)
+        self.generators = [torch.Generator(device=self.device) for _ in range(agents)]
         self._seen: Observation | None = None
         self.reset(seed)
 
@@ -95,12 +107,14 @@ class Episodes:
 
     def reset(self, seed: int) -> Tensor:
         """Starts all rows anew. Returns the observation vectors, shape [N, F]."""
-        self.generator.manual_seed(seed)
+        for agent, generator in enumerate(self.generators):
+            generator.manual_seed(seed_of(seed, agent))
         self.state = self._newcomers(self.rows)
         self.age = torch.zeros(self.rows, dtype=torch.int64, device=self.device)
         self.limit = torch.full_like(self.age, self.horizon)
         if self.staggered:  # in equal numbers, so that every slot sees as many customers come and go
-            self.limit = 1 + torch.arange(self.rows, device=self.device) * self.horizon // self.rows
+            own = self.rows // len(self.generators)
+            self.limit = 1 + torch.arange(self.rows, device=self.device) % own * self.horizon // own
         self._schedule()
         self._seen = None
         return self.vector(self.seen, self.remaining)
@@ -137,7 +151,7 @@ class Episodes:
         """As `advance`, where `ending` said which rows end: tensors alone, as a CUDA graph can record them."""
         allowed = self.masks().gather(1, decision.unsqueeze(1)).squeeze(1)
         decision = torch.where(allowed, decision, HOLD)
-        noise = torch.rand(self.rows, self.market.noise_columns, generator=self.generator, device=self.device)
+        noise = self.uniforms(self.market.noise_columns)
         self.state, outcome = self.market.step(self.state, decision, noise, self.seen)
         reward = slot_reward(self.objective, outcome, decision, self.market.catalogue, self.expected)
         self.age = self.age + 1
@@ -168,6 +182,11 @@ class Episodes:
         """Share of the horizon that is left, also where staggering will cut an episode. Shape [N], float32."""
         return (self.horizon - self.age).float() / self.horizon
 
+    def uniforms(self, *columns: int) -> Tensor:
+        """Random numbers in [0, 1). Shape [N, *columns]."""
+        own = self.rows // len(self.generators)
+        return _joined([torch.rand(own, *columns, generator=one, device=self.device) for one in self.generators])
+
     def running(self) -> dict[str, Any]:
         """The tensors that the episodes run on, not copied."""
         return {"state": self.state.tensors(), "age": self.age, "limit": self.limit}
@@ -180,14 +199,19 @@ class Episodes:
 
     def state_dict(self) -> dict[str, Any]:
         """Everything that the rest of the episodes depends on, as tensors."""
-        return _copied(self.running() | {"generator": self.generator.get_state()})
+        return _copied(self.running() | {"generator": torch.stack([one.get_state() for one in self.generators])})
 
     def load_state_dict(self, stored: dict[str, Any]) -> None:
         """The inverse of `state_dict`, for episodes in the same market."""
         stored = _copied(stored)
         self.resume(stored)
         self._schedule()
-        self.generator.set_state(stored["generator"].cpu())
+        self.draw_from(stored["generator"])
+
+    def draw_from(self, states: Tensor) -> None:
+        """Lets random numbers go on from what a `state_dict` held of their generators."""
+        for generator, state in zip(self.generators, states, strict=True):
+            generator.set_state(state.cpu().clone())  # it reads from the start of the storage
 
     def _schedule(self) -> None:
         """Notes for each slot of a horizon, from now on, which rows end in it; see `Transition.ended`."""
@@ -196,8 +220,13 @@ class Episodes:
         self.ends = [torch.nonzero(left == 1 + slot).squeeze(1).to(self.device) for slot in range(self.horizon)]
 
     def _newcomers(self, count: int) -> Any:
-        customers = torch.randint(len(self.market.pool), (count,), generator=self.generator, device=self.device)
-        return self.market.begin(customers, self.generator)
+        own, pool = count // len(self.generators), len(self.market.pool)
+        drawn = [torch.randint(pool, (own,), generator=one, device=self.device) for one in self.generators]
+        return self.market.begin(_joined(drawn), *self.generators)
+
+
+def _joined(parts: Sequence[Tensor]) -> Tensor:
+    return torch.cat(list(parts)) if len(parts) > 1 else parts[0]
 
 
 def _copied(stored: dict[str, Any]) -> dict[str, Any]:

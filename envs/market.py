@@ -116,12 +116,11 @@ class Market:
             start=None if self.start is None else self.start.to(device),
         )
 
-    def begin(self, customers: Tensor, generator: torch.Generator) -> MarketState:
+    def begin(self, customers: Tensor, *generators: torch.Generator) -> MarketState:
         """An episode's start for the pool's customers at `customers`; each is given one member at random."""
-        device = customers.device
-        member = torch.randint(self.model.members, customers.shape, generator=generator, device=generator.device).to(
-            device
-        )
+        device, each = customers.device, (len(customers) // len(generators),)
+        drawn = [torch.randint(self.model.members, each, generator=one, device=one.device) for one in generators]
+        member = torch.cat(drawn).to(device)
         people = self.pool.take(customers)
         history = (
             past.start(len(customers), self.catalogue, device) if self.start is None else self.start.take(customers)

@@ -106,7 +106,7 @@ class Truth:
             calendar=self.calendar.to(device),
         )
 
-    def begin(self, customers: Tensor, generator: torch.Generator) -> ObservedState:
+    def begin(self, customers: Tensor, *generators: torch.Generator) -> ObservedState:
         """An episode's start for the world's customers at `customers`."""
         slot = torch.full_like(customers, self.first_slot)
         history = past.start(len(customers), self.catalogue, customers.device)

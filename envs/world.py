@@ -106,8 +106,11 @@ class World(Protocol[State]):
         """The same world on another device, where its episodes then live."""
         ...
 
-    def begin(self, customers: Tensor, generator: torch.Generator) -> State:
-        """The state of an episode's start for the pool's customers at `customers` ([N], int64)."""
+    def begin(self, customers: Tensor, *generators: torch.Generator) -> State:
+        """The state of an episode's start for the pool's customers at `customers` ([N], int64).
+
+        What is drawn for them comes from the generators, of each for as many customers, in their order.
+        """
         ...
 
     def restore(self, stored: dict[str, Any]) -> State:

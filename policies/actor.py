@@ -62,7 +62,7 @@ class Actor(nn.Module):
         nn.init.constant_(self.hold.bias, float(torch.log(torch.tensor(odds * spec.expected_contents))))
 
     def forward(self, customers: Tensor, state: Tensor, contents: Tensor, candidates: Tensor) -> Tensor:
-        """Logits.
+        """Logits. Several actors side by side (`agents.stacked_layers`) take a leading dimension more in everything.
 
         Args:
             customers: Shape [N, Fu].
@@ -72,20 +72,20 @@ class Actor(nn.Module):
         Returns:
             Shape [N, 1 + K].
         """
-        hidden = self.body(torch.cat([customers, state], dim=1))
+        hidden = self.body(torch.cat([customers, state], dim=-1))
         return self.logits(hidden, self.meet(hidden, contents, candidates))
 
     def meet(self, hidden: Tensor, contents: Tensor, candidates: Tensor) -> Tensor:
         """Where the customer tower's output [N, width], contents and candidates meet. Shape [N, K, towers]."""
         # In place, since these are by far the largest tensors and fetching fresh memory for them took longest.
         meeting: Tensor = self.candidate(candidates)
-        meeting += self.content(contents)
-        meeting += self.customer(hidden).unsqueeze(1)
+        meeting += self.content(contents).unsqueeze(-3)
+        meeting += self.customer(hidden).unsqueeze(-2)
         return meeting.tanh_()
 
     def logits(self, hidden: Tensor, meeting: Tensor) -> Tensor:
         """Logits of hold and of every content from what `meet` gave. Shape [N, 1 + K]."""
-        return torch.cat([self.hold(hidden), self.score(meeting).squeeze(-1)], dim=1)
+        return torch.cat([self.hold(hidden), self.score(meeting).squeeze(-1)], dim=-1)
 
 
 @register

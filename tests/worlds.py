@@ -95,7 +95,7 @@ def numberless(episodes: Episodes) -> None:
     episodes.device, episodes.market = torch.device("meta"), episodes.market.to("meta")
     episodes.resume(_on_meta(episodes.running()))
     # There is no generator for this device, so newcomers cannot be drawn.
-    episodes.generator = None  # type: ignore[assignment]
+    episodes.generators = [None for _ in episodes.generators]  # type: ignore[misc]
     episodes._newcomers = lambda count: episodes.state.take(torch.arange(count, device="meta"))  # type: ignore[method-assign]
 
 

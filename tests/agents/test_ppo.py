@@ -56,7 +56,7 @@ def test_rollouts_hold_what_the_policy_did_and_never_a_forbidden_decision() -> N
             values, log_probs, _ = learner.policy.evaluate_actions(vectors, buffer.actions[slot], twin.masks())
         torch.testing.assert_close(log_probs, buffer.log_probs[slot], rtol=1e-4, atol=1e-5)
         torch.testing.assert_close(values.squeeze(1), buffer.values_[slot], rtol=1e-4, atol=1e-5)
-        torch.rand(64, generator=twin.generator)  # of the decisions
+        twin.uniforms()  # of the decisions
         vectors, _ = twin.step(buffer.actions[slot])
     assert learner.num_timesteps == 64 * 8
 
@@ -139,10 +139,11 @@ def test_advantages_are_those_of_the_stock_buffer_fed_with_the_same_experience()
     with torch.no_grad():
         for slot in range(slots):
             torch.testing.assert_close(ours.values_[slot], learner.policy.predict_values(vectors).squeeze(1))
-            torch.rand(rows, generator=again.generator)  # of the decisions
+            again.uniforms()  # of the decisions
             masks, value = again.masks().numpy(), learner.policy.predict_values(vectors)
             following, transition = again.step(ours.actions[slot])
-            reward = transition.reward * learner.reward_scale
+            assert learner.reward_scale is not None
+            reward = transition.reward * learner.reward_scale.float()
             torch.testing.assert_close(ours.rewards[slot], reward)
             truncated = transition.done & ~transition.terminated
             last = torch.zeros(rows).index_copy(

@@ -26,7 +26,7 @@ def rolled_out() -> tuple[DevicePPO, torch.Tensor]:
     learner.collect_rollouts(learner.env, callback, learner.rollout_buffer, SLOTS)
     vectors = [twin.vector(twin.seen, twin.remaining)]
     for slot in range(SLOTS - 1):
-        torch.rand(ROWS, generator=twin.generator)  # of the decisions
+        twin.uniforms()  # of the decisions
         vectors.append(twin.step(learner.rollout_buffer.actions[slot])[0])
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
@@ -38,7 +38,7 @@ def rolled_out() -> tuple[DevicePPO, torch.Tensor]:
 def test_gradients_and_figures_are_those_of_the_loss_that_sb3_writes_down() -> None:
     learner, vectors = rolled_out()
     policy, buffer, weights = learner.policy, learner.rollout_buffer, LossWeights(0.2, entropy=0.03, value=0.5)
-    rows = next(buffer.minibatches(ROWS * SLOTS - 50))
+    (rows,) = next(buffer.minibatches(ROWS * SLOTS - 50))
 
     values, log_prob, entropy = policy.evaluate_actions(
         vectors[rows], buffer.actions.flatten()[rows], buffer.masks.flatten(0, 1)[rows]
@@ -57,7 +57,7 @@ def test_gradients_and_figures_are_those_of_the_loss_that_sb3_writes_down() -> N
 
     for parameter in policy.parameters():
         parameter.grad.zero_()
-    figures = add_gradients(policy, buffer, rows, weights)
+    figures = add_gradients(policy.towers(), buffer, rows, weights)
     for name, parameter in policy.named_parameters():
         torch.testing.assert_close(parameter.grad, wanted[name], rtol=1e-4, atol=1e-6, msg=name)
     beyond = ((ratio - 1).abs() > 0.2).float().mean()
@@ -78,7 +78,7 @@ def test_training_moves_the_weights_as_sb3s_own_loop_would() -> None:
         parameter.grad = None
     theirs._update_learning_rate(policy.optimizer)
     for _ in range(theirs.n_epochs):
-        for rows in buffer.minibatches(theirs.settings.batch_size, theirs.settings.forced_share):
+        for (rows,) in buffer.minibatches(theirs.settings.batch_size, theirs.settings.forced_share):
             values, log_prob, entropy = policy.evaluate_actions(
                 vectors[rows], buffer.actions.flatten()[rows], buffer.masks.flatten(0, 1)[rows]
             )

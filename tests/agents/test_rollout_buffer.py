@@ -12,7 +12,7 @@ SLOTS, ROWS = 7, 5
 
 def filled(seed: int = 0) -> TensorRolloutBuffer:
     """A buffer of random experience in which some episodes end."""
-    buffer = TensorRolloutBuffer(SLOTS, ROWS, width=3, contents=3, candidate_width=2, device="cpu", seed=seed)
+    buffer = TensorRolloutBuffer(SLOTS, ROWS, width=3, contents=3, candidate_width=2, device="cpu", seeds=[seed])
     generator = torch.Generator().manual_seed(seed)
     for name in ("rewards", "values_", "following"):
         getattr(buffer, name).copy_(torch.randn(SLOTS, ROWS, generator=generator))
@@ -40,7 +40,7 @@ def test_advantages_are_sums_of_discounted_errors_up_to_the_episodes_end(seed: i
 
 def test_minibatches_hold_every_decision_once_in_another_order_each_time() -> None:
     buffer = filled()
-    first, second = list(buffer.minibatches(8)), list(buffer.minibatches(8))
+    first, second = ([rows for (rows,) in buffer.minibatches(8)] for _ in range(2))
     for batches in (first, second):
         assert [len(rows) for rows in batches] == [7, 7, 7, 7, 7]
         assert sorted(torch.cat(batches).tolist()) == list(range(SLOTS * ROWS))
@@ -48,20 +48,21 @@ def test_minibatches_hold_every_decision_once_in_another_order_each_time() -> No
 
 
 def test_a_share_of_the_forced_holds_is_drawn_anew_for_every_pass_beside_all_other_decisions() -> None:
-    buffer = TensorRolloutBuffer(40, 50, width=3, contents=3, candidate_width=2, device="cpu", seed=0)
+    buffer = TensorRolloutBuffer(40, 50, width=3, contents=3, candidate_width=2, device="cpu", seeds=[0])
     free = torch.rand(40, 50, generator=torch.Generator().manual_seed(1)) < 0.3
     buffer.place.copy_(torch.where(free, 1, -1))
     wanted = set(torch.nonzero(free.flatten()).squeeze(1).tolist())
     forced = []
     for _ in range(2):
-        rows = torch.cat(list(buffer.minibatches(64, forced_share=0.1))).tolist()
+        rows = torch.cat([part for (part,) in buffer.minibatches(64, forced_share=0.1)]).tolist()
         assert len(rows) == len(set(rows))
         assert wanted <= set(rows)
         forced.append(set(rows) - wanted)
         assert 0.07 < len(forced[-1]) / (2000 - len(wanted)) < 0.13
     assert forced[0] != forced[1]
     buffer.clear()
-    assert len(torch.cat(list(buffer.minibatches(2000, forced_share=1e-9)))) == 2000, "nothing is left: all is taken"
+    ((everything,),) = buffer.minibatches(2000, forced_share=1e-9)
+    assert len(everything) == 2000, "nothing is left: all is taken"
 
 
 def test_candidates_are_found_again_at_the_place_that_is_noted() -> None:

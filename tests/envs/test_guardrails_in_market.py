@@ -50,12 +50,12 @@ def insist(rules: Guardrails, first: str, customers: int, days: int, seed: int) 
     slots = days * 6
     market = market_of(users, rules, first, slots)
     episodes = Episodes(market, Objective(horizon_days=days), customers, seed, staggered=False)
-    everyone = market.begin(torch.arange(customers), episodes.generator)
+    everyone = market.begin(torch.arange(customers), *episodes.generators)
     episodes.resume(episodes.running() | {"state": everyone.tensors()})
     names = np.array([None, *market.catalogue.ids], dtype=object)
     frames = []
     for slot in range(slots - 1):  # with the last slot the episodes end, and their histories with them
-        wanted = torch.randint(1, 1 + len(market.catalogue), (customers,), generator=episodes.generator)
+        wanted = torch.randint(1, 1 + len(market.catalogue), (customers,), generator=episodes.generators[0])
         before = episodes.state.history.total[:, SEND].clone()
         _, transition = episodes.step(wanted)
         sent = (episodes.state.history.total[:, SEND] > before).numpy()
