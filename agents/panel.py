@@ -70,6 +70,11 @@ def _ppo(lesson: Lesson) -> Chooser:
     if lesson.tensorboard:
         writers.append(TensorBoardOutputFormat(str(lesson.folder / "tensorboard")))
     steps = settings.steps if lesson.before is None else settings.refit_steps
+    rollout = settings.rows * settings.rollout_slots
+    if steps < rollout:
+        lesson.progress.note(
+            f"one rollout (rows x rollout_slots) is already more than {steps:,}: {rollout:,} decisions"
+        )
     market = lesson.market()
 
     def tell(choice: SeedChoice) -> None:

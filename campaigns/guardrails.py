@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from campaigns.audience import Catalogue, Population
-from campaigns.clock import SlotClock
+from campaigns.clock import SlotClock, local_calendar
 from campaigns.errors import CampaignError, nearest
 from campaigns.history import RECENT, REPEATS, SEND, History, ages, count_within, repeats_within
 from campaigns.ranges import check_range
@@ -128,6 +128,28 @@ def check_channels(guardrails: Guardrails, channels: Iterable[str]) -> None:
                 f"guardrails.channel_max_per_week.{channel}: no content comes in this channel{nearest(channel, there)} "
                 f"The channels are {', '.join(there)}."
             )
+
+
+def why_nothing_may_be_sent(
+    guardrails: Guardrails, population: Population, catalogue: Catalogue, clock: SlotClock, first_slot: int, slots: int
+) -> str | None:
+    """Why none of the customers may ever be sent anything, whatever happens; None where someone may.
+
+    Caps and spacings always let a first send through, so consent and quiet hours alone can forbid everything.
+
+    Args:
+        guardrails, population, catalogue, clock: as for `allowed_decisions`.
+        first_slot, slots: the stretch that is asked about.
+    """
+    willing = population.consent[:, catalogue.channel].any(dim=1)
+    if not bool(willing.any()):
+        return "no customer consents to a channel in which a content comes"
+    if clock.slot_hours < 24:
+        zones = tuple(population.zones[int(zone)] for zone in population.zone[willing].unique())
+        minute = torch.from_numpy(local_calendar(clock, zones, first_slot, slots).minute)
+        if bool(_in_quiet_time(guardrails, minute).all()):
+            return f"guardrails: quiet hours from {guardrails.quiet_from} to {guardrails.quiet_until} cover every slot"
+    return None
 
 
 def customer_blocks(

@@ -102,7 +102,7 @@ def refuse_other_contents(earlier: pd.DataFrame, new: pd.DataFrame) -> None:
         for name in before.index.intersection(after.index):
             one, other = str(before.at[name, column]), str(after.at[name, column])
             if not _same(one, other):
-                differences.append(f"{name} has {column} {other} where it had {one}")
+                differences.append(f"{name} has {column} {_plain(other)} where it had {_plain(one)}")
     if differences:
         more = f" and {len(differences) - NAMED} more" if len(differences) > NAMED else ""
         raise CampaignError(
@@ -114,6 +114,14 @@ def refuse_other_contents(earlier: pd.DataFrame, new: pd.DataFrame) -> None:
 def _by_id(contents: pd.DataFrame) -> pd.DataFrame:
     keyed = contents.set_index(pd.Index([str(key) for key in id_keys(contents["content_id"], "contents")]))
     return keyed.drop(columns="content_id")
+
+
+def _plain(value: str) -> str:
+    """A number without the noise of its last digits; a text as it is."""
+    try:
+        return f"{float(value):.6g}"
+    except ValueError:
+        return value
 
 
 def _same(one: str, other: str) -> bool:

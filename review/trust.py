@@ -59,7 +59,7 @@ def checks(
         found.append(_gate(evidence))
     if chosen is not None and changes:
         if sequential:
-            found += [_gap(chosen), _truth(chosen, digits)]
+            found += [_gap(evidence, chosen), _truth(chosen, digits)]
         beats = _rule(chosen, digits) if sequential else _rule_by_log(candidates, chosen, digits)
         found += [_offline(chosen, digits), _hidden(evidence, chosen), beats]
         found += _behaviour(does, chosen.name, sequential)
@@ -81,8 +81,11 @@ def _gate(evidence: Evidence) -> Check:
     return Check(status, short, name, text)
 
 
-def _gap(chosen: Candidate) -> Check:
+def _gap(evidence: Evidence, chosen: Candidate) -> Check:
     short, name = "the exploitation gap", "Does the gain hold among customers it had not met?"
+    if dig(evidence.part("summary"), "market", "learned_in") == "reference":
+        text = "No exploitation gap: it learned in the truth itself, not in the market whose errors the gap shows."
+        return Check(UNKNOWN, short, name, text)
     if chosen.gap is None:
         return Check(UNKNOWN, short, name, "No exploitation gap: there is no sure gain in the market it learned in.")
     if chosen.gap <= 0:

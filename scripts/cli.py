@@ -64,7 +64,7 @@ def launch(task: Callable[[Any, Path], None], goes_on: bool = False) -> None:
     try:
         if goes_on:
             sys.argv[1:] = _continued(_saved_policy(sys.argv[1:]))
-        sys.argv[1:] = _entries_added(sys.argv[1:])
+        sys.argv[1:] = _entries_added(_sweep_first(sys.argv[1:]))
         earlier |= _settings_there(sys.argv[1:])
         hydra.main(version_base="1.3", config_path=str(folder), config_name="config")(under_hydra)()
     except CampaignError as error:
@@ -200,6 +200,11 @@ def _entries_added(arguments: list[str]) -> list[str]:
         return f"++{argument}" if any(key == name or key.startswith(f"{name}.") for name in free) else argument
 
     return [read(argument) for argument in arguments]
+
+
+def _sweep_first(arguments: list[str]) -> list[str]:
+    """The arguments with `-m` in front of all settings: Hydra does not know those that stand on both sides of it."""
+    return sorted(arguments, key=lambda argument: argument not in ("-m", "--multirun"))
 
 
 def _leave(message: str, code: int) -> None:

@@ -12,6 +12,7 @@ import torch
 from agents.lesson import Lesson, LoggedCustomers
 from agents.panel import PANEL
 from agents.restraint import Restraint, restrain
+from campaigns.guardrails import why_nothing_may_be_sent
 from evaluation.limits import limits_of
 from policies.chooser import Chooser
 from policies.rules import CapDaypartContent, Never, Random
@@ -52,9 +53,9 @@ def agent_stage(
     own = None if agent.settings is None else getattr(config.agent, name)
 
     def work(folder: Path, progress: StageProgress) -> None:
-        if study.objective.sends_nothing:
-            limit = next(limit.name for limit in limits_of(study.objective) if limit.most == 0)
-            progress.note(f"objective.{limit}=0: nothing may be sent, so {name} holds")
+        forbidden = what_forbids_all(study)
+        if forbidden is not None:
+            progress.note(f"{forbidden}: nothing may be sent, so {name} holds")
             study.make_policy(name, Never(), None, guardrails, plain=True).save(folder / "policy")
             return
         lesson = Lesson(
@@ -100,6 +101,17 @@ def agent_stage(
     shown = f"agents/{name}" if half == TRAIN else None
     after = (network, incumbent) if before is None else (network, incumbent, before)
     return study.runner.run(f"agents/{name}-{half}", settings, after, work, show_as=shown)
+
+
+def what_forbids_all(study: Study) -> str | None:
+    """What leaves no room for any send within the horizon, a limit or a rule; None where something may be sent."""
+    limit = next((limit.name for limit in limits_of(study.objective) if limit.most == 0), None)
+    if limit is not None:
+        return f"objective.{limit}=0"
+    return why_nothing_may_be_sent(
+        study.config.guardrails, study.population, study.catalogue, study.log.clock,
+        study.grid.first_slot + study.start_column, study.objective.slots(study.log.clock),
+    )  # fmt: skip
 
 
 def _earlier(study: Study, name: str) -> Path | None:

@@ -28,7 +28,7 @@ from campaigns.logs import CampaignLog, LogSettings, read_log
 from campaigns.objective import Objective
 from campaigns.replay import BINARY_OUTCOMES, DecisionRows, decision_rows, history_before
 from campaigns.text import TEXTS
-from conf.schema import GATES, MARKETS, SOURCES, SPLITS, RunConfig
+from conf.schema import GATES, MARKETS, SOURCES, SPLITS, DataConfig, RunConfig
 from evaluation.limits import limits_of
 from policies.chooser import Chooser
 from policies.policy import MODES, Policy
@@ -42,6 +42,10 @@ if TYPE_CHECKING:
 
 TRAIN, JUDGE = "train", "judge"
 """Halves of the customers: agents learn in the worlds of the first and are judged in those of the second."""
+
+
+REFERENCE = DataConfig(source="reference")
+"""What the settings of the reference market are where nobody names them."""
 
 
 @dataclass
@@ -299,12 +303,28 @@ def check_config(config: RunConfig, policies: bool = True) -> None:
 
         check_channel_names(config.data.channels)
         check_channels(config.guardrails, config.data.channels)
+    _refuse_reference_settings(config.data)
     if config.data.source == "log" and not config.data.path:
         raise CampaignError("data.path is empty: give the folder of your log, data=log data.path=FOLDER.")
     for setting in ("support", "thin"):
         quantile = getattr(config.market, setting)
         if not 0.5 <= quantile <= 1:
             raise CampaignError(f"market.{setting}={quantile}: must be a quantile from 0.5 to 1.")
+
+
+def _refuse_reference_settings(data: DataConfig) -> None:
+    """Refuses settings of the reference market's world that nothing would read with other data.
+
+    Raises:
+        CampaignError: naming the setting.
+    """
+    settings = () if data.source == "reference" else ("variant", "channels", "exploration")
+    for setting in settings:
+        if getattr(data, setting) != getattr(REFERENCE, setting):
+            raise CampaignError(
+                f"data.{setting}={getattr(data, setting)}: data=reference alone reads it, so that data={data.source} "
+                "would go on as if it were not there; leave it out."
+            )
 
 
 def check_log(study: Study, policies: bool = True) -> None:

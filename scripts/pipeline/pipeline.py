@@ -13,7 +13,7 @@ from campaigns.leaks import split_check
 from conf.schema import RunConfig
 from policies.policy import Policy, load_policy
 from review.report import write_report
-from scripts.pipeline.agent_stage import agent_stage, plain_rules, trained_names
+from scripts.pipeline.agent_stage import agent_stage, plain_rules, trained_names, what_forbids_all
 from scripts.pipeline.ahead import computing_ahead
 from scripts.pipeline.changes_stage import changes_stage, served_stage
 from scripts.pipeline.context import JUDGE, TRAIN, Study, agent_names, check_config, check_log, halves_of, inputs_of
@@ -185,7 +185,7 @@ def run_pipeline(config: RunConfig, run_folder: Path) -> dict[str, Any]:
 
 def sum_up(study: Study, fitted: Fitted, found: Evaluation) -> dict[str, Any]:
     """Chooses a policy, and writes and returns `summary.json`."""
-    choice = choose(study, found.worlds, found.estimates, fitted.refused)
+    choice = choose(study, found.worlds, found.estimates, fitted.refused, what_forbids_all(study))
     summary = summarise(study, found.worlds, found.estimates, fitted.gate, fitted.refused, choice)
     write_json(study.runner.run_folder / "summary.json", summary)
     return summary

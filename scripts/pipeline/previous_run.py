@@ -94,6 +94,8 @@ def previous_files(config: RunConfig) -> dict[str, Path]:
         raise CampaignError(f"previous={folder}: there is no such folder; give the folder of an earlier run.")
     tables = [f"data/{table}.parquet" for table in TABLES]
     missing = [name for name in (*PARTS, *tables) if not (folder / name).is_file()]
+    if len(missing) == len(PARTS) + len(tables):
+        raise CampaignError(f"previous={folder}: that is no run's folder; give the folder that an earlier run wrote.")
     if missing:
         more = f" and {len(missing) - 2} more" if len(missing) > 2 else ""
         raise CampaignError(

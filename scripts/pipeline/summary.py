@@ -40,8 +40,19 @@ ASK_CHANCE = (
 NOT_YET = "not yet evaluated offline beyond the first slots"
 
 
-def choose(study: Study, worlds: Worlds, estimates: dict[str, Any], refused: bool) -> dict[str, Any]:
-    """The policy to recommend (`chosen`), whether it is recommended, and the `reason` in words."""
+def choose(
+    study: Study, worlds: Worlds, estimates: dict[str, Any], refused: bool, forbidden: str | None = None
+) -> dict[str, Any]:
+    """The policy to recommend (`chosen`), whether it is recommended, and the `reason` in words.
+
+    Args:
+        study: the run.
+        worlds, estimates: what every policy is worth.
+        refused: whether the gate forbade training.
+        forbidden: what leaves no room for any send.
+    """
+    if forbidden is not None:
+        return _choice(HOLDING, False, f"Nothing may be sent ({forbidden}): holding is all that is left.")
     if study.is_one_shot:  # there is no gate that could refuse
         return _choose_by_log(estimates)
     by_chance = hardly_by_chance(study.log.report["audit"])
@@ -174,7 +185,13 @@ def summarise(
         "propensity": {outcome: _head(outcome, head, metrics) for outcome, head in metrics["heads"].items()},
         "market": None
         if gate is None
-        else {"gate": gate["verdict"], "refused": refused, "families": families_of(study), "replay": _replay(gate)},
+        else {
+            "gate": gate["verdict"],
+            "refused": refused,
+            "learned_in": study.config.market.source,
+            "families": families_of(study),
+            "replay": _replay(gate),
+        },
         "policies": [_policy(study, name, worlds, estimates) for name in names],
         "arms": estimates["arms"],
         **choice,
@@ -231,7 +248,9 @@ def _policy(study: Study, name: str, worlds: Worlds, estimates: dict[str, Any]) 
                     entry[place]["over_best_rule"] = mean_interval(gain[REPORTING]).to_dict()
         if limits:
             entry["restraints"] = load_restraints(study.runner.run_folder / "agents" / name)
-        entry["exploitation_gap"] = _gap(entry["market"], entry["judged"])
+        # What learned in the truth itself did not learn in the market whose errors are meant.
+        learned_there = study.config.market.source == "learned"
+        entry["exploitation_gap"] = _gap(entry["market"], entry["judged"]) if learned_there else None
         entry["across_worlds"] = _across_worlds(entry)
         if "truth" in worlds[name]:
             entry["judged_minus_truth"] = _gap(entry["judged"], entry["truth"])

@@ -59,11 +59,16 @@ def print_values(summary: dict[str, Any]) -> None:
     if others:
         console.print(f"{others} summary.json has all.", style="dim", highlight=False)
     if sequential:
-        families = summary["market"]["families"]
+        families, in_truth = summary["market"]["families"], summary["market"].get("learned_in") == "reference"
+        market = "a world of the training customers" if in_truth else "the world that it learned in"
+        gap = (
+            "nothing learned in that market, but in the truth itself (market=reference)"
+            if in_truth
+            else "share of the gain over the incumbent that is lost from market to judged"
+        )
         console.print(
-            f"market: the world that it learned in ({families['training']}); judged: a world of other customers "
-            f"({families['judging']}); truth: the reference market itself, where there is one; gap: share of the "
-            "gain over the incumbent that is lost from market to judged.",
+            f"market: {market} ({families['training']}); judged: a world of other customers ({families['judging']}); "
+            f"truth: the reference market itself, where there is one; gap: {gap}.",
             style="dim",
         )
         console.print(f"Market gate: {summary['market']['gate']}.")

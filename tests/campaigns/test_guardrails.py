@@ -18,7 +18,7 @@ from campaigns.audience import Catalogue, Population, make_catalogue, make_popul
 from campaigns.clock import SlotClock
 from campaigns.encoding import FeatureEncoder
 from campaigns.errors import CampaignError
-from campaigns.guardrails import NO_GUARDRAILS, Guardrails, check_channels, customer_blocks
+from campaigns.guardrails import NO_GUARDRAILS, Guardrails, check_channels, customer_blocks, why_nothing_may_be_sent
 from campaigns.history import Happenings
 from campaigns.objective import Objective
 from campaigns.observation import make_calendar, observe
@@ -146,6 +146,26 @@ def test_the_mask_equals_a_reference_in_plain_python(
             if left[row]:
                 own = CHANNELS[decision[row] - 1].strip().lower() if decision[row] else None
                 known[row].left |= {"push", "email"} if own is None else {own}
+
+
+@pytest.mark.parametrize("consent", [True, False])
+@pytest.mark.parametrize("slot_hours", [1, 4, 24])
+@pytest.mark.parametrize(("quiet_from", "quiet_until"), [(0, 24), (21, 8), (1, 0), (2, 1), (4, 0), (0, 23), (0, 0)])
+def test_nothing_may_be_sent_exactly_where_the_mask_never_lets_a_first_send_through(
+    quiet_from: int, quiet_until: int, slot_hours: int, consent: bool
+) -> None:
+    people, catalogue, _, _ = world_of(3, "UTC")
+    people = replace(people, consent=people.consent & consent, holdout=torch.zeros_like(people.holdout))
+    rules, clock = Guardrails(quiet_from=quiet_from, quiet_until=quiet_until), SlotClock("UTC", slot_hours)
+    first, slots = clock.slot("2025-07-01"), 2 * clock.slots_per_day
+    calendar, fresh = make_calendar(clock, people.zones, first, slots), past.start(len(people), catalogue)
+    told = why_nothing_may_be_sent(rules, people, catalogue, clock, first, slots)
+    ever = any(
+        observe(fresh, torch.full((len(people),), slot), calendar, people, catalogue, clock, rules).allowed[:, 1:].any()
+        for slot in range(first, first + slots)
+    )
+    assert (told is None) == ever
+    assert told is None or ("quiet hours" in told) == consent
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,8 @@ from hydra.core.global_hydra import GlobalHydra
 from campaigns.errors import CampaignError
 from conf.schema import RunConfig
 from scripts.cli import known_keys, launch
+from scripts.pipeline.context import check_config
+from tests.scripts.settings import composed
 
 
 def leave(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *overrides: str) -> tuple[int, str]:
@@ -97,6 +99,22 @@ def test_a_wrong_setting_is_one_line_and_exit_code_2(
     assert len(errors.splitlines()) == 1
     assert "Traceback" not in errors
     assert "file://" not in errors
+
+
+@pytest.mark.parametrize(("setting", "value"), [("channels", "[email]"), ("variant", "travel"), ("exploration", "0.5")])
+@pytest.mark.parametrize("source", ["hillstrom", "log"])
+def test_what_only_the_reference_market_reads_is_refused_with_other_data(source: str, setting: str, value: str) -> None:
+    with pytest.raises(CampaignError, match=rf"data\.{setting}=.*data=reference alone .* data={source}"):
+        check_config(composed(f"data={source}", f"data.{setting}={value}", "data.path=somewhere"))
+
+
+def test_a_sweep_may_be_asked_for_behind_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    found: list[int] = []
+    behind = ["run.py", "debug=fast", "-m", "seed=3,4", f"hydra.sweep.dir={tmp_path}"]
+    monkeypatch.setattr(sys, "argv", behind)
+    GlobalHydra.instance().clear()
+    launch(lambda config, _: found.append(config.seed))
+    assert found == [3, 4]
 
 
 @pytest.mark.parametrize("plus", ["", "+"])

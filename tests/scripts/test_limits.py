@@ -12,14 +12,16 @@ from campaigns.errors import CampaignError
 from evaluation.limits import Limit
 from policies.policy import load_policy
 from review.limits import limits_words
+from scripts.pipeline.agent_stage import what_forbids_all
 from scripts.pipeline.pipeline import run_pipeline
-from scripts.pipeline.summary import Worlds, _choose_by_world
+from scripts.pipeline.summary import Worlds, _choose_by_world, choose
 from tests.campaigns.logs_on_disk import clean_tables
 from tests.scripts.settings import composed
 from tests.scripts.test_splits import one_shot, study
 
 FAMILIES = {"training": "network", "judging": "network"}
 BUDGET = (Limit("budget", 1.0),)
+NOTHING = ("objective.budget=0", "objective.optout_ceiling=0")
 
 
 def worlds(**figures: tuple[float, float]) -> Worlds:
@@ -86,11 +88,27 @@ def test_a_budget_for_what_costs_nothing_is_refused(tmp_path: Path) -> None:
         study(tmp_path, tables, "objective.budget=1", policies=True)
 
 
+def test_what_leaves_no_room_for_a_send_is_named_and_then_holding_is_the_choice(tmp_path: Path) -> None:
+    tables, day = clean_tables(60), ("guardrails.quiet_from=0", "guardrails.quiet_until=24")
+    quiet = study(tmp_path / "quiet", tables, *day, policies=True)
+    forbidden = what_forbids_all(quiet)
+    assert forbidden == "guardrails: quiet hours from 0 to 24 cover every slot"
+    choice = choose(quiet, {}, {}, refused=False, forbidden=forbidden)
+    assert (choice["chosen"], choice["recommended"]) == ("never", False)
+    assert forbidden in choice["reason"]
+    for name, setting in enumerate((*NOTHING, "guardrails.quiet_from=1")):
+        found = what_forbids_all(study(tmp_path / str(name), tables, setting, policies=True))
+        assert found == (setting if setting in NOTHING else None)
+    tables["users"] = tables["users"].assign(consent_push=False)
+    assert "no customer consents" in str(what_forbids_all(study(tmp_path / "none", tables, policies=True)))
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("limit", ["objective.budget=0", "objective.optout_ceiling=0"])
+@pytest.mark.parametrize("limit", [*NOTHING, "guardrails.quiet_from=0"])
 def test_a_limit_of_nothing_sends_nothing(tmp_path: Path, limit: str) -> None:
     few = ("debug=fast", "data.customers=150", "market.judge_customers=60", "panel=[propensity_greedy]")
-    summary = run_pipeline(composed(*few, limit, f"cache_dir={tmp_path}/cache"), tmp_path / "run")
+    until = ("guardrails.quiet_until=24",) if "quiet" in limit else ()
+    summary = run_pipeline(composed(*few, limit, *until, f"cache_dir={tmp_path}/cache"), tmp_path / "run")
     assert (summary["chosen"], summary["recommended"]) == ("never", False)
     assert load_policy(tmp_path / "run" / "policy").chooser.kind == "never"
     behaviour = json.loads((tmp_path / "run" / "evaluation" / "behaviour.json").read_text())["policies"]

@@ -132,14 +132,17 @@ def test_the_earlier_log_again_is_refused(rounds: dict[str, Any], tmp_path: Path
 
 
 def test_another_question_than_the_previous_runs_is_refused(rounds: dict[str, Any], tmp_path: Path) -> None:
-    path = f"data.path={rounds['new']}"
+    path, begun = f"data.path={rounds['new']}", tmp_path / "begun"
+    begun.mkdir()
+    (begun / "summary.json").write_text("{}")
     for setting, message in (
         ("objective.horizon_days=4", r"other settings: objective.horizon_days=4 \(there 3\)"),
         ("objective.unsubscribe_cost=9", r"objective.unsubscribe_cost=9.0 \(there 3.0\)"),
         ("data.slot_hours=6", r"data.slot_hours=6 \(there 4\)"),
         ("data.timezone=Europe/Berlin", r"data.timezone=Europe/Berlin \(there UTC\)"),
         ("previous=/nowhere", "previous=/nowhere: there is no such folder"),
-        (f"previous={rounds['place']}", r"policy/policy.json, policy/weights.safetensors and 8 more missing; finish"),
+        (f"previous={rounds['place']}", "that is no run's folder"),
+        (f"previous={begun}", r"policy/policy.json, policy/weights.safetensors and 7 more missing; finish"),
         ("previous_days=0", "previous_days=0: must be at least 1"),
     ):
         with pytest.raises(CampaignError, match=message):
