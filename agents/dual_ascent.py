@@ -7,13 +7,14 @@ PID Lagrangian methods.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import torch
 from torch import Tensor
 
 from campaigns.audience import Catalogue, decision_costs
 from campaigns.history import HOLD
 from campaigns.objective import Objective, Prices
-from envs.world import SlotOutcome
 from evaluation.limits import BUDGET, limits_of
 
 PACE, DAMPING = 0.2, 0.4
@@ -41,9 +42,17 @@ class DualAscent:
         self.sends = torch.zeros((), device=device)
         self.slots = 0
 
-    def charge(self, decision: Tensor, outcome: SlotOutcome, catalogue: Catalogue) -> Tensor:
-        """What a slot is charged; it is counted, too. `decision` [N], int64; shape [N]."""
-        cost, lost = decision_costs(catalogue)[decision], outcome.expected_unsubscribed
+    def charge(self, decision: Tensor, lost: Tensor, catalogue: Catalogue) -> Tensor:
+        """What a slot is charged; it is counted, too.
+
+        Args:
+            decision: Shape [N], int64.
+            lost: expected opt-outs. Shape [N].
+            catalogue: the contents.
+        Returns:
+            Shape [N].
+        """
+        cost = decision_costs(catalogue)[decision]
         self.used += torch.stack([(cost if limit.name == BUDGET else lost).mean() for limit in self.limits])
         self.sends += (decision != HOLD).float().mean()
         self.slots += 1
@@ -88,3 +97,47 @@ class DualAscent:
     def restore(self, stored: Tensor) -> None:
         """Goes on from what `to_tensor` gave."""
         self.prices, self.sums, self.scales = stored.tolist()
+
+
+class DualAscents:
+    """The prices of S agents that learn side by side; each has its own.
+
+    Args:
+        objective, device: as for `DualAscent`.
+        agents: S. Rows come in as many blocks of equal size.
+    """
+
+    def __init__(self, objective: Objective, device: torch.device, agents: int) -> None:
+        self.each = [DualAscent(objective, device) for _ in range(agents)]
+
+    def charge(self, decision: Tensor, lost: Tensor, catalogue: Catalogue) -> Tensor:
+        """What a slot is charged; see `DualAscent.charge`. Shape [N]."""
+        blocks = zip(self.each, decision.chunk(len(self.each)), lost.chunk(len(self.each)), strict=True)
+        return torch.cat([one.charge(its_decision, its_lost, catalogue) for one, its_decision, its_lost in blocks])
+
+    def ascend(self, rewards: Tensor, horizon: int) -> Iterator[tuple[str, float, float]]:
+        """Moves the prices.
+
+        Args:
+            rewards: what slots earned, before charges. Shape [T, S, N / S].
+            horizon: slots of an episode.
+        Yields:
+            Of each limit its name, its price, and what was used as a share of it: means over the agents.
+        """
+        shares = [one.ascend(float(its.std()), horizon) for one, its in zip(self.each, rewards.unbind(1), strict=True)]
+        for place, price in enumerate(self.mean_prices()):
+            used = sum(share[place] for share in shares) / len(shares)
+            yield self.each[0].limits[place].name, price, used
+
+    def mean_prices(self) -> list[float]:
+        """The present price of each limit, mean over the agents; in the objective's unit for a unit of the limit."""
+        return [sum(prices) / len(prices) for prices in zip(*(one.prices for one in self.each), strict=True)]
+
+    def to_tensor(self) -> Tensor:
+        """As `DualAscent.to_tensor`. Shape [S, 3, limits], float64."""
+        return torch.stack([one.to_tensor() for one in self.each])
+
+    def restore(self, stored: Tensor) -> None:
+        """Goes on from what `to_tensor` gave."""
+        for one, its in zip(self.each, stored, strict=True):
+            one.restore(its)

@@ -17,7 +17,7 @@ from sb3_contrib import MaskablePPO
 from stable_baselines3.common.logger import Logger
 from torch import Tensor
 
-from agents.dual_ascent import DualAscent
+from agents.dual_ascent import DualAscents
 from agents.ppo_arguments import learner_arguments, tower_arguments
 from agents.ppo_checkpoint import load_checkpoint, load_learned, save_checkpoint, save_learned
 from agents.ppo_settings import PPOSettings
@@ -29,7 +29,6 @@ from agents.sound_training import check_finite
 from agents.stacked_policy import StackedPolicy
 from agents.tower_policy import MASKED, TowerPolicy, moment_width, moments
 from agents.vec_env import MarketVecEnv
-from campaigns.errors import CampaignError
 from campaigns.features import CANDIDATE_FEATURES, STATE_FEATURES
 from campaigns.history import HOLD
 from campaigns.objective import Objective
@@ -58,12 +57,7 @@ class DevicePPO(MaskablePPO):
         self.reward_scale: Tensor | None = None
         objective = env.episodes.objective
         limited = bool(limits_of(objective)) and not objective.sends_nothing
-        if limited and settings.seeds > 1:
-            raise CampaignError(
-                f"agent.ppo.seeds={settings.seeds}: prices of objective.{limits_of(objective)[0].name} are found for "
-                "one seed alone; say agent.ppo.seeds=1."
-            )
-        self.limits = DualAscent(objective, env.episodes.device) if limited else None
+        self.limits = DualAscents(objective, env.episodes.device, settings.seeds) if limited else None
         self.recorded: SlotGraphs | None = None
         market = env.episodes.market
         spec = ActorSpec(
@@ -163,13 +157,12 @@ class DevicePPO(MaskablePPO):
     def _price_limits(self, charges: Tensor) -> None:
         """Takes what this rollout is charged off its rewards, and moves the prices of the next. `charges` [T, N]."""
         assert self.limits is not None
-        horizon = self.episodes.horizon
-        spread = float(self.rollout_buffer.rewards.std())
-        self.rollout_buffer.rewards -= charges
-        shares = self.limits.ascend(spread, horizon)
-        for limit, price, share in zip(self.limits.limits, self.limits.prices, shares, strict=True):
-            self.logger.record(f"limits/{limit.name}_price", price)
-            self.logger.record(f"limits/{limit.name}_used", share)
+        buffer = self.rollout_buffer
+        moved = list(self.limits.ascend(buffer.by_agent(buffer.rewards), self.episodes.horizon))
+        buffer.rewards -= charges
+        for name, price, used in moved:
+            self.logger.record(f"limits/{name}_price", price)
+            self.logger.record(f"limits/{name}_used", used)
 
     def _moments(self) -> Tensor:
         """What the critic sees now; see `tower_policy.moments`."""
@@ -194,7 +187,8 @@ class DevicePPO(MaskablePPO):
         buffer.put(slot, actions=actions, rewards=transition.reward, done=transition.done)
         if self.limits is not None:
             assert isinstance(slot, int)
-            self.charges[slot] = self.limits.charge(actions, transition.outcome, episodes.market.catalogue)
+            lost = transition.outcome.expected_unsubscribed
+            self.charges[slot] = self.limits.charge(actions, lost, episodes.market.catalogue)
         if len(ended):
             last = self.policy.predict_values(transition.final).squeeze(1)
             last = torch.where(transition.terminated[ended], 0.0, last)
@@ -283,6 +277,15 @@ class _NoBuffer:
         pass
 
 
+def make_learner(
+    market: World[Any], objective: Objective, settings: PPOSettings, seed: int, device: torch.device | str = "cpu"
+) -> DevicePPO:
+    """An untrained learner in a market; arguments as for `train_ppo`."""
+    rows, expected = settings.seeds * settings.rows, settings.expected_reward
+    episodes = Episodes(market, objective, rows, seed, expected=expected, device=device, agents=settings.seeds)
+    return DevicePPO(MarketVecEnv(episodes), settings, seed)
+
+
 def train_ppo(
     market: World[Any],
     objective: Objective,
@@ -320,11 +323,7 @@ def train_ppo(
         CampaignError: where a number is none, at that step; the last checkpoint stays. Where checkpoint or start were
             learned for other contents or features.
     """
-    episodes = Episodes(
-        market, objective, settings.seeds * settings.rows, seed, expected=settings.expected_reward, device=device,
-        agents=settings.seeds,
-    )  # fmt: skip
-    learner = DevicePPO(MarketVecEnv(episodes), settings, seed)
+    learner = make_learner(market, objective, settings, seed, device)
     learner.set_logger(logger or Logger(None, []))
     per_update = settings.rows * settings.rollout_slots
     updates = max(1, round((settings.steps if start is None else settings.refit_steps) / per_update))
@@ -353,7 +352,8 @@ def train_ppo(
     actors = [ActorChooser(learner.policy.chosen_actor(place).cpu(), "ppo") for place in range(settings.seeds)]
     if settings.seeds == 1:
         return actors[0]
-    choice = choose_seed(actors, learner.seeds, market.to("cpu"), objective, seed)
+    prices = () if learner.limits is None else learner.limits.mean_prices()
+    choice = choose_seed(actors, learner.seeds, market.to("cpu"), objective, seed, prices)
     if on_choice is not None:
         on_choice(choice)
     return actors[choice.chosen]

@@ -33,8 +33,10 @@ def load_learned(learner: DevicePPO, path: Path) -> None:
     scale, rest = load_weights(learner.policy, path, PRICES, seeds=len(learner.seeds))
     learner.reward_scale = scale.to(learner.device)
     prices = rest.get(PRICES)
-    if learner.limits is not None and prices is not None and prices.shape == learner.limits.to_tensor().shape:
-        learner.limits.restore(prices)
+    if learner.limits is not None and prices is not None:
+        there = prices.view(-1, *prices.shape[-2:])
+        if there.shape == learner.limits.to_tensor().shape:
+            learner.limits.restore(there)
 
 
 def save_checkpoint(learner: DevicePPO, updates: int, path: Path) -> None:

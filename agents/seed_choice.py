@@ -15,7 +15,8 @@ import numpy as np
 from campaigns.objective import Objective
 from envs.world import World
 from evaluation.intervals import Interval, mean_interval
-from evaluation.rollout import rollout
+from evaluation.limits import Limit, limits_of
+from evaluation.rollout import Rollout, rollout
 from policies.chooser import Chooser
 
 CUSTOMERS = 4096
@@ -31,7 +32,8 @@ class SeedChoice:
 
     Attributes:
         seeds: S, by which they learned.
-        earned: a customer over the horizon, in the objective's unit; of each.
+        earned: a customer over the horizon, in the objective's unit; of each. Where the objective has limits, what is
+            used beyond them is taken off at its price, since the served policy will be restrained to them.
         behind: how much less than the chosen one, paired; of each.
         chosen: place of the one that earns most, 0..S-1.
         customers: on whom they were tried.
@@ -62,7 +64,12 @@ class SeedChoice:
 
 
 def choose_seed(
-    choosers: Sequence[Chooser], seeds: Sequence[int], market: World[Any], objective: Objective, seed: int
+    choosers: Sequence[Chooser],
+    seeds: Sequence[int],
+    market: World[Any],
+    objective: Objective,
+    seed: int,
+    prices: Sequence[float] = (),
 ) -> SeedChoice:
     """Tries every seed's policy in a market.
 
@@ -72,10 +79,11 @@ def choose_seed(
         market: where.
         objective: what counts.
         seed: of the noise.
+        prices: of a unit of each limit of the objective.
     """
     customers = min(len(market.pool), CUSTOMERS)
     values = [
-        rollout(market, _Tried(chooser), objective, customers, seed + NOISE).value.astype(np.float64)
+        _worth(rollout(market, _Tried(chooser), objective, customers, seed + NOISE), limits_of(objective), prices)
         for chooser in choosers
     ]
     chosen = int(np.argmax([value.mean() for value in values]))
@@ -86,6 +94,16 @@ def choose_seed(
         chosen,
         customers,
     )
+
+
+def _worth(played: Rollout, limits: Sequence[Limit], prices: Sequence[float]) -> np.ndarray:
+    """Value less what is used beyond the limits, by customer. Shape [N], float64."""
+    worth: np.ndarray = played.value.astype(np.float64)
+    for limit, price in zip(limits, prices, strict=False):
+        used = getattr(played, limit.figure).astype(np.float64)
+        if used.mean() > limit.most:
+            worth = worth - price * (used - limit.most)
+    return worth
 
 
 class _Tried:

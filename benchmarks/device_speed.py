@@ -13,13 +13,11 @@ from dataclasses import replace
 from functools import partial
 
 import torch
-from stable_baselines3.common.logger import Logger
 
-from agents.ppo import DevicePPO
+from agents.ppo import DevicePPO, make_learner
 from agents.ppo_settings import PPOSettings
 from agents.slot_graphs import SlotGraphs
-from agents.vec_env import MarketVecEnv
-from benchmarks.speed import OBJECTIVE, default_market, say
+from benchmarks.speed import OBJECTIVE, default_market, ready, say, tensor_bytes
 from envs.episodes import Episodes
 from envs.market import Market
 
@@ -82,22 +80,17 @@ def market_alone(market: Market, rows: int, device: torch.device, recorded: bool
 
 def training(market: Market, settings: PPOSettings, device: torch.device, repeats: int) -> DevicePPO:
     """PPO's rollouts and updates."""
-    episodes = Episodes(market, OBJECTIVE, settings.rows, seed=0, device=device)
-    learner = DevicePPO(MarketVecEnv(episodes), settings, seed=0)
-    learner.set_logger(Logger(None, []))
-    _, callback = learner._setup_learn(10**12, None)
-
-    def collect() -> None:
-        learner.collect_rollouts(learner.env, callback, learner.rollout_buffer, learner.n_steps)
-
+    learner = make_learner(market, OBJECTIVE, settings, seed=0, device=device)
+    collect, learn = ready(learner)
     rollout = seconds_of(collect, device, repeats)
-    update = seconds_of(learner.train, device, repeats)
-    steps = settings.rows * settings.rollout_slots
+    update = seconds_of(learn, device, repeats)
+    steps = settings.seeds * settings.rows * settings.rollout_slots
     free = float(learner.rollout_buffer.masks[:, :, 1:].any(dim=2).float().mean())
-    say("ppo", rows=settings.rows, rollout_slots=settings.rollout_slots, minibatch=settings.batch_size,
-        epochs=settings.epochs, width=settings.width, recorded=settings.graphs and device.type == "cuda",
+    say("ppo", seeds=settings.seeds, rows=settings.rows, rollout_slots=settings.rollout_slots,
+        minibatch=settings.batch_size, epochs=settings.epochs, width=settings.width,
+        recorded=settings.graphs and device.type == "cuda",
         free_decisions=free, rollout_steps_per_second=steps / rollout, update_steps_per_second=steps / update,
-        steps_per_second=steps / (rollout + update))  # fmt: skip
+        steps_per_second=steps / (rollout + update), mebibytes=tensor_bytes(learner) / 2**20)  # fmt: skip
     return learner
 
 
@@ -114,6 +107,7 @@ def main() -> None:
     parser.add_argument(
         "--rows", nargs="+", type=int, default=[4096, 16_384, 65_536], help="customers that act at once"
     )
+    parser.add_argument("--seeds", nargs="+", type=int, default=[1], help="that learn side by side, with `rows` each")
     parser.add_argument("--minibatches", type=int, default=6, help="in a pass over a rollout")
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--precision", default="high", choices=("highest", "high", "medium"), help="of matrix products")
@@ -135,7 +129,8 @@ def main() -> None:
                 print(profiled(slot, device), flush=True)
             settings = PPOSettings(rows=rows, graphs=recorded)
             settings = replace(settings, batch_size=-(-rows * settings.rollout_slots // chosen.minibatches))
-            learner = training(market, settings, device, chosen.repeats)
+            for count in chosen.seeds:
+                learner = training(market, replace(settings, seeds=count), device, chosen.repeats)
             if chosen.profile and recorded and rows == chosen.rows[-1]:
                 for work in (learner.train, partial(whole_slot, learner)):
                     print(profiled(work, device), flush=True)

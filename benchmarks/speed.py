@@ -12,6 +12,7 @@ import platform
 import statistics
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 
 import pandas as pd
@@ -19,7 +20,7 @@ import torch
 from sb3_contrib import MaskablePPO
 from stable_baselines3.common.logger import Logger
 
-from agents.ppo import DevicePPO
+from agents.ppo import DevicePPO, make_learner
 from agents.ppo_settings import PPOSettings
 from agents.vec_env import MarketVecEnv
 from campaigns.audience import make_catalogue, make_population
@@ -119,19 +120,14 @@ def ppo(market: Market, rows: int) -> None:
     of a usual SB3 set-up, one Python environment a customer, is spared it.
     """
     settings = PPOSettings(rows=rows)
-    learner = DevicePPO(MarketVecEnv(Episodes(market, OBJECTIVE, rows, seed=0)), settings, seed=0)
+    learner = make_learner(market, OBJECTIVE, settings, seed=0)
     peer = MaskablePPO(
         type(learner.policy), MarketVecEnv(Episodes(market, OBJECTIVE, rows, seed=0)),
         n_steps=settings.rollout_slots, batch_size=settings.batch_size, n_epochs=settings.epochs,
         gamma=settings.gamma, ent_coef=settings.entropy, device="cpu", seed=0,
         policy_kwargs=learner.policy_kwargs,
     )  # fmt: skip
-    works: list[Callable[[], object]] = []
-    for one in (learner, peer):
-        one.set_logger(Logger(None, []))
-        _, callback = one._setup_learn(10**9, None)
-        works.append(partial(one.collect_rollouts, one.env, callback, one.rollout_buffer, one.n_steps))
-        works.append(one.train)
+    works = [*ready(learner), *ready(peer)]
     rollout, update, peer_rollout, peer_update = in_turn(works, repeats=3)
     steps = rows * settings.rollout_slots
     free = float(learner.rollout_buffer.masks[:, :, 1:].any(dim=2).float().mean())
@@ -141,6 +137,47 @@ def ppo(market: Market, rows: int) -> None:
         steps_per_second=steps / (rollout + update), sb3_rollout_steps_per_second=steps / peer_rollout,
         sb3_update_steps_per_second=steps / peer_update, sb3_steps_per_second=steps / (peer_rollout + peer_update),
         ratio=(peer_rollout + peer_update) / (rollout + update))  # fmt: skip
+
+
+def ready(learner: MaskablePPO) -> tuple[Callable[[], object], Callable[[], object]]:
+    """A learner's rollout and its update, to be called in turn."""
+    learner.set_logger(Logger(None, []))
+    _, callback = learner._setup_learn(10**12, None)
+    collect = partial(
+        learner.collect_rollouts, learner.env, callback, learner.rollout_buffer, learner.n_steps  # type: ignore[arg-type]
+    )  # fmt: skip
+    return collect, learner.train
+
+
+def seeds(market: Market, rows: int, counts: Sequence[int]) -> None:
+    """Agents that learn side by side, beside as many that learn one after the other.
+
+    Args:
+        market: where.
+        rows: customers of each seed that act at once.
+        counts: how many seeds.
+    """
+    alone = PPOSettings(rows=rows)
+    learners = {count: make_learner(market, OBJECTIVE, replace(alone, seeds=count), seed=0) for count in (1, *counts)}
+    times = in_turn([work for learner in learners.values() for work in ready(learner)], repeats=5)
+    taken = {count: times[2 * place : 2 * place + 2] for place, count in enumerate(learners)}
+    for count, learner in learners.items():
+        rollout, update = taken[count]
+        steps, held = count * rows * alone.rollout_slots, tensor_bytes(learner)
+        say("seeds", seeds=count, rows_a_seed=rows, rollout_steps_per_second=steps / rollout,
+            update_steps_per_second=steps / update, steps_per_second=steps / (rollout + update),
+            steps_per_second_a_seed=steps / count / (rollout + update), mebibytes=held / 2**20,
+            ratio_to_one_after_the_other=count * sum(taken[1]) / (rollout + update))  # fmt: skip
+
+
+def tensor_bytes(learner: DevicePPO) -> int:
+    """Bytes of what grows with the number of seeds: rollout, networks and the customers' states."""
+    held = [*vars(learner.rollout_buffer).values(), *learner.policy.state_dict().values()]
+    parts = [learner.episodes.running()]
+    while parts:
+        for value in parts.pop().values():
+            (parts if isinstance(value, dict) else held).append(value)
+    return sum(value.nbytes for value in held if isinstance(value, torch.Tensor))
 
 
 def decide(log: CampaignLog, users: FeatureEncoder, contents: FeatureEncoder, customers: int) -> None:
@@ -160,7 +197,9 @@ def decide(log: CampaignLog, users: FeatureEncoder, contents: FeatureEncoder, cu
 def main() -> None:
     """Runs all benchmarks, or those named."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("names", nargs="*", help="market, ppo, decide; all by default")
+    parser.add_argument("names", nargs="*", help="market, ppo, decide (all three by default), seeds")
+    parser.add_argument("--seeds", nargs="+", type=int, default=[2, 4, 8], help="that learn side by side, for `seeds`")
+    parser.add_argument("--rows", nargs="+", type=int, default=[512, 2048], help="customers of each, for `seeds`")
     parser.add_argument("--threads", type=int, default=1, help="torch threads; with several, processor seconds of all")
     chosen = parser.parse_args()
     torch.set_num_threads(chosen.threads)
@@ -174,6 +213,9 @@ def main() -> None:
                 market_step(market, customers, sends)
     if "ppo" in names:
         ppo(market, 4096)
+    if "seeds" in names:
+        for rows in chosen.rows:
+            seeds(market, rows, chosen.seeds)
     if "decide" in names:
         decide(log, users, contents, 100_000)
 

@@ -139,16 +139,17 @@ def test_prices_rise_while_a_limit_is_broken_and_fall_to_nothing_while_it_is_kep
     state = market.begin(torch.arange(50), torch.Generator().manual_seed(0))
     decision = torch.full((50,), GOOD)
     _, outcome = market.step(state, decision, torch.rand(50, market.noise_columns))
-    assert not dual.charge(decision, outcome, market.catalogue).any()
+    lost = outcome.expected_unsubscribed
+    assert not dual.charge(decision, lost, market.catalogue).any()
     assert dual.ascend(1.0, horizon=10) == pytest.approx([2.0])
     first = dual.now().money
     # A send costs COST, so at a price of 1 / COST its charge is the spread of what slots earn; it is neared by steps.
     assert 0.5 / COST < first < 0.6 / COST
-    assert dual.charge(decision, outcome, market.catalogue).tolist() == pytest.approx([first * COST] * 50)
+    assert dual.charge(decision, lost, market.catalogue).tolist() == pytest.approx([first * COST] * 50)
     dual.ascend(1.0, horizon=10)
     assert dual.now().money > first
     for _ in range(3):
-        dual.charge(torch.zeros_like(decision), outcome, market.catalogue)
+        dual.charge(torch.zeros_like(decision), lost, market.catalogue)
         dual.ascend(1.0, horizon=10)
     assert dual.now().money == 0.0
 

@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import load_file
 from stable_baselines3.common.logger import Logger
 
-from agents.ppo import DevicePPO, train_ppo
+from agents.ppo import DevicePPO, make_learner, train_ppo
 from agents.ppo_settings import PPOSettings
 from agents.ppo_update import LossWeights, add_all_gradients, add_gradients
 from agents.rollout_buffer import TensorRolloutBuffer
@@ -19,12 +19,12 @@ from agents.sound_training import check_finite
 from agents.stacked_layers import clip_gradients, stacked, view_of
 from agents.stacked_policy import StackedPolicy
 from agents.tower_policy import Towers
-from agents.vec_env import MarketVecEnv
 from campaigns.errors import CampaignError
 from campaigns.objective import Objective
-from envs.episodes import Episodes, seed_of
+from envs.episodes import seed_of
 from policies.rules import CapDaypartContent, Never, Random
 from tests.agents.test_ppo import TINY
+from tests.agents.test_restraint import COST
 from tests.envs.hand_made import hand_made_market, its_objective
 from tests.worlds import numberless, small_market, small_world, tensors_of
 
@@ -34,9 +34,7 @@ SIDE_BY_SIDE = replace(TINY, seeds=SEEDS, steps=64 * 8 * 4, forced_share=1.0)
 
 def learner_of(settings: PPOSettings = SIDE_BY_SIDE, seed: int = 1) -> DevicePPO:
     """A learner that did not learn yet."""
-    rows = settings.seeds * settings.rows
-    episodes = Episodes(small_market(), small_world().objective, rows, seed, agents=settings.seeds)
-    learner = DevicePPO(MarketVecEnv(episodes), settings, seed=seed)
+    learner = make_learner(small_market(), small_world().objective, settings, seed)
     learner.set_logger(Logger(None, []))
     return learner
 
@@ -249,9 +247,19 @@ def test_a_view_moves_with_what_it_is_a_view_of() -> None:
     torch.testing.assert_close(whole(inputs.expand(2, -1, -1))[1], one(inputs))
 
 
-def test_several_seeds_with_a_limit_are_refused() -> None:
-    with pytest.raises(CampaignError, match=r"agent.ppo.seeds=3: prices of objective.budget"):
-        train_ppo(small_market(), Objective(horizon_days=2, budget=1.0), SIDE_BY_SIDE, seed=0)
+def test_each_seed_finds_prices_of_its_own_for_a_limit(tmp_path: Path) -> None:
+    """The prices that each would find alone; and what a seed uses beyond the limit does not make it the best."""
+    market, objective = hand_made_market(cost=COST), replace(its_objective(), budget=COST)
+    settings = replace(SIDE_BY_SIDE, seeds=2)
+    train_ppo(market, objective, settings, seed=5, keep=tmp_path / "all")
+    together = load_file(tmp_path / "all")["prices"]
+    for place in range(2):
+        train_ppo(market, objective, replace(settings, seeds=1), seed=seed_of(5, place), keep=tmp_path / "one")
+        torch.testing.assert_close(together[place], load_file(tmp_path / "one")["prices"][0], rtol=1e-3, atol=1e-6)
+    assert not torch.equal(together[0], together[1])
+    rules = [CapDaypartContent(cap, "evening", "good") for cap in (1, 2, 16)]
+    for price, best in ((0.0, 2), (100.0, 0)):
+        assert choose_seed(rules, [0, 1, 2], market, objective, seed=0, prices=[price]).chosen == best
 
 
 def test_no_seed_at_all_is_refused() -> None:
