@@ -1,7 +1,9 @@
 """Makes a policy keep to a budget or an opt-out ceiling: restrained until it does, and no further, in a market.
 
 Whatever an agent learned, its serving policy (exploration included) is restrained by one number, found by bisection
-with common random numbers and frozen when the policy is saved. PPO learns with prices besides (`agents.dual_ascent`).
+with common random numbers and frozen when the policy is saved. Of opt-outs, which the few of a log foretell badly, an
+upper bound is kept within the ceiling (`objective.optout_confidence`). PPO learns with prices besides
+(`agents.dual_ascent`).
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ from typing import Any
 from campaigns.objective import Prices
 from envs.world import World
 from evaluation.limits import BUDGET, Limit, limits_of
+from evaluation.optout_doubt import optout_doubt
 from evaluation.rollout import rollout
 from policies.chooser import Chooser
 from policies.greedy import PropensityGreedy
@@ -37,7 +40,9 @@ class Restraint:
     Attributes:
         limit: `budget` or `optout_ceiling`.
         most: what may be used a customer.
-        before, after: what is used in the market without and with restraint.
+        before, after: what is expected to be used in the market without and with restraint.
+        surely: the bound that restraint kept within the limit: for opt-outs what `after` may come to at the
+            objective's confidence, else `after` itself.
         strength: of the restraint; 0 where none was needed.
         price: what one more unit of the limit would earn there, in the objective's unit; 0 where there is some left.
         exploration_dropped: whether exploration was given up, since it alone used too much.
@@ -47,6 +52,7 @@ class Restraint:
     most: float
     before: float
     after: float
+    surely: float
     strength: float
     price: float
     exploration_dropped: bool = False
@@ -59,13 +65,15 @@ class Trial:
     Attributes:
         strength: of the restraint.
         policy: with it.
-        used: expected use of the limit, with the least noise.
+        expected: expected use of the limit, with the least noise.
+        used: the bound on it that is kept within the limit.
         drawn: the same of the decisions that were drawn, whose luck `value` shares.
         value: what it earns.
     """
 
     strength: float
     policy: Policy
+    expected: float
     used: float
     drawn: float
     value: float
@@ -92,13 +100,15 @@ def restrain(
 
     def attempt(candidate: Policy, strength: float, limit: Limit) -> Trial:
         nonlocal tried
-        result = rollout(market, candidate, candidate.objective, customers, seed)
+        doubt = None if limit.name == BUDGET else optout_doubt(market)
+        result = rollout(market, candidate, candidate.objective, customers, seed, watch=doubt)
         tried += 1
         if progress is not None:
             progress(tried)
-        used = float(getattr(result, limit.figure).mean())
+        expected = float(getattr(result, limit.figure).mean())
+        used = expected if doubt is None else expected * doubt.factor(candidate.objective.optout_confidence)
         drawn = float((result.contents @ cost).mean()) if limit.name == BUDGET else used
-        return Trial(strength, candidate, used, drawn, float(result.value.mean()))
+        return Trial(strength, candidate, expected, used, drawn, float(result.value.mean()))
 
     for limit in limits_of(policy.objective):
         first = attempt(policy, 0.0, limit)
@@ -109,7 +119,8 @@ def restrain(
         last = trials[-1]
         policy = last.policy
         price = _price(trials)
-        found.append(Restraint(limit.name, limit.most, first.used, last.used, last.strength, price, dropped))
+        told = (first.expected, last.expected, last.used, last.strength, price, dropped)
+        found.append(Restraint(limit.name, limit.most, *told))
     return policy, found
 
 

@@ -34,6 +34,9 @@ RATE_PRIOR, RATE_STRENGTH = 0.2, 4.0
 LOAD_HALF_LIVES = (24, 96)
 """Half-lives of decayed counts of sends, in hours: load wears off smoothly, which windows show only in steps."""
 
+LOAD_FEATURES = tuple(f"sends, halved every {hours} h" for hours in LOAD_HALF_LIVES)
+"""Their names."""
+
 STATE_FEATURES = (
     "hour sin", "hour cos", "half-day sin", "half-day cos",
     *DAYPARTS,
@@ -41,7 +44,7 @@ STATE_FEATURES = (
     "hours since send", "hours since open", "hours since click", "hours since visit", "hours since purchase",
     "hours since organic purchase",
     "sends in 24 h", "sends in 72 h", "sends in 7 days", "unopened sends in a row",
-    *(f"sends, halved every {hours} h" for hours in LOAD_HALF_LIVES),
+    *LOAD_FEATURES,
     "sends", "opens", "clicks", "visits", "purchases", "organic purchases",
     "open rate", "click rate", "purchases per day",
     "sends in this daypart", "open rate in this daypart, relative",

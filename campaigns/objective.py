@@ -30,6 +30,8 @@ class Objective:
         terminal: `zero` (the world ends after the horizon) or `continue` (what follows is bootstrapped).
         budget: most that sends may cost a customer over the horizon, in currency; 0 sends nothing, None is no limit.
         optout_ceiling: most customers who may opt out within the horizon, as a share; None is no limit.
+        optout_confidence: how surely the ceiling is kept, given what the log's opt-outs can tell: policies are held
+            back until the bound that holds in this share of logs is within it; 0.5 is the expected share itself.
     """
 
     outcome: str = "value"
@@ -40,6 +42,7 @@ class Objective:
     terminal: str = "zero"
     budget: float | None = None
     optout_ceiling: float | None = None
+    optout_confidence: float = 0.5
 
     def __post_init__(self) -> None:
         if self.outcome not in OUTCOMES:
@@ -55,6 +58,8 @@ class Objective:
         if self.optout_ceiling is not None:
             unit = "(a share of customers; null for none)"
             check_range("objective.optout_ceiling", self.optout_ceiling, at_least=0, at_most=1, unit=unit)
+        unit = "(a share of logs; 0.5 takes what is expected)"
+        check_range("objective.optout_confidence", self.optout_confidence, at_least=0.5, below=1, unit=unit)
 
     @property
     def counts_costs(self) -> bool:

@@ -29,7 +29,12 @@ LEVEL_PRIOR = 5.0
 
 
 def fit_calibration(
-    validation: Tensor, validation_rows: Tensor, everything: Tensor, all_rows: Tensor, tables: FitTables
+    validation: Tensor,
+    validation_rows: Tensor,
+    everything: Tensor,
+    all_rows: Tensor,
+    tables: FitTables,
+    settled: frozenset[str] = frozenset(),
 ) -> Calibration:
     """Fits slopes, offsets and the law of value residuals.
 
@@ -41,6 +46,7 @@ def fit_calibration(
         validation, validation_rows: outputs of the network for the validation rows, [B, k, H], and which these are.
         everything, all_rows: the same for all rows.
         tables: the rows' outcomes.
+        settled: heads that were fitted to all customers under a prior, whose slope is 1.
     """
     slopes, offsets = torch.ones(len(CALIBRATED)), torch.zeros(2, len(CALIBRATED))
     sent = tables.sent[all_rows]
@@ -48,7 +54,7 @@ def fit_calibration(
         held_out, events = _head(name, validation, validation_rows, tables), _head(name, everything, all_rows, tables)
         if held_out is None or events is None:
             continue
-        slope, offset = platt(held_out[0].mean(dim=1), *held_out[1:])
+        slope, offset = (1.0, 0.0) if name in settled else platt(held_out[0].mean(dim=1), *held_out[1:])
         logit, outcome, weight = events
         slopes[place] = slope
         for decided, rows in enumerate((~sent, sent)):

@@ -18,6 +18,8 @@ from propensity.fit_settings import ChosenSettings, FitSettings
 from propensity.model import OUTCOME_OF, PropensityModel
 from propensity.network import BASE, HEADS, NetworkSpec, PropensityNetwork
 from propensity.number_embedding import number_columns
+from propensity.optouts import HEAD as OPT_OUTS
+from propensity.optouts import refit_optouts
 from propensity.split import Split, split_customers
 from propensity.telling import telling_rows
 
@@ -193,9 +195,11 @@ def fit_prepared(
         everything = torch.cat([batches.outputs(network, part).cpu() for part in every.split(ROWS_AT_ONCE)])
     network = network.cpu()
     network.absorb(batches.state, batches.candidate)
-    calibration = fit_calibration(everything[split.validation], split.validation, everything, every, tables)
+    doubt = refit_optouts(network, tables, batches.population, split.bootstrap, everything)
+    settled = frozenset() if doubt is None else frozenset({OPT_OUTS})
+    calibration = fit_calibration(everything[split.validation], split.validation, everything, every, tables, settled)
     known = frozenset(head for head, name in OUTCOME_OF.items() if name in tables.outcome)
-    return PropensityModel(network, calibration, known)
+    return PropensityModel(network, calibration, known, doubt)
 
 
 def _start(

@@ -16,6 +16,7 @@ from propensity.gbdt import fit_gbdt_heads
 from propensity.head_rows import Inputs, log_rows
 from propensity.logistic import fit_logistic_heads
 from propensity.model import OUTCOME_OF, PropensityModel
+from propensity.optouts import level_doubt
 from propensity.response_model import Predictor
 from propensity.split import split_customers
 
@@ -60,7 +61,7 @@ def fit_model(
     everything = torch.cat([_outputs(predictor, inputs, part) for part in every.split(ROWS_AT_ONCE)])
     calibration = fit_calibration(everything[split.validation], split.validation, everything, every, tables)
     known = frozenset(head for head, name in OUTCOME_OF.items() if name in tables.outcome)
-    return PropensityModel(predictor, calibration, known)
+    return PropensityModel(predictor, calibration, known, level_doubt(tables))
 
 
 @torch.no_grad()

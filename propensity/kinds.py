@@ -31,7 +31,9 @@ def restore_model(settings: Mapping[str, Any], tensors: Mapping[str, Tensor]) ->
     calibration = Calibration(
         tensors["slope"], offset, settings["value_scale"], tensors["residuals"], settings["floor"]
     )
-    return PropensityModel(_restore(kind, settings, own), calibration, frozenset(settings["known"]))
+    return PropensityModel(
+        _restore(kind, settings, own), calibration, frozenset(settings["known"]), tensors.get("doubt")
+    )
 
 
 def _restore(kind: str, settings: Mapping[str, Any], weights: Mapping[str, Tensor]) -> Predictor:

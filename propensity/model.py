@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from propensity.network import HEADS
+from propensity.network import HEADS, PropensityNetwork
 from propensity.response import Response
 from propensity.response_model import Predictor
 
@@ -53,11 +53,14 @@ class PropensityModel:
         predictor: what its family learned, in evaluation mode.
         calibration: of its heads.
         known: heads whose outcome the log has; the others answer 0.
+        doubt: covariance of the weights with which the opt-out head answers a send (`propensity.optouts`). Shape
+            [D, D], or [1, 1] where a family knows how uncertain the level is alone; None of a log without opt-outs.
     """
 
     predictor: Predictor
     calibration: Calibration
     known: frozenset[str]
+    doubt: Tensor | None = None
 
     @property
     def members(self) -> int:
@@ -118,6 +121,32 @@ class PropensityModel:
         return self._response(self.predictor(projected, state, contents, candidate, sent, None), sent)
 
     @torch.no_grad()
+    def optout_pull(
+        self, customers: Tensor, state: Tensor, contents: Tensor, candidate: Tensor
+    ) -> tuple[Tensor, float]:
+        """How the opt-outs of N sends, added up, move with the weights whose covariance is `doubt`, by members' means.
+
+        Args:
+            customers, state, contents, candidate: as for `respond`.
+        Returns:
+            Gradient of the sum, shape [D], float64 (empty without `doubt`), and the sum.
+        """
+        sent = torch.ones(len(state), dtype=torch.bool, device=state.device)
+        chance = self.respond(customers, state, contents, candidate, sent).unsubscribe
+        if self.doubt is None:
+            return chance.new_zeros(0, dtype=torch.float64), float(chance.sum())
+        moves = chance * (1 - chance)
+        # A doubt of one weight is that of the level alone.
+        level = torch.ones(len(state), 1, device=state.device)
+        inputs = level if len(self.doubt) == 1 else self._inputs(customers, state, contents, candidate)
+        return (moves @ inputs).double().cpu(), float(chance.sum())
+
+    def _inputs(self, customers: Tensor, state: Tensor, contents: Tensor, candidate: Tensor) -> Tensor:
+        """The network's inputs of the opt-out head. Shape [N, D]."""
+        assert isinstance(self.predictor, PropensityNetwork)
+        return self.predictor.response_inputs(customers, state, contents, candidate)
+
+    @torch.no_grad()
     def respond_all(self, projected: Tensor, state: Tensor, contents: Tensor, candidates: Tensor) -> Response:
         """What hold and every content would bring, averaged over members; shapes as for `forward_all`.
 
@@ -169,7 +198,8 @@ class PropensityModel:
         """The same model on another device."""
         c = self.calibration
         moved = Calibration(c.slope.to(device), c.offset.to(device), c.value_scale, c.residuals.to(device), c.floor)
-        return PropensityModel(self.predictor.moved(device), moved, self.known)
+        doubt = None if self.doubt is None else self.doubt.to(device)
+        return PropensityModel(self.predictor.moved(device), moved, self.known, doubt)
 
     def settings(self) -> dict[str, Any]:
         """JSON-able part."""
@@ -185,7 +215,8 @@ class PropensityModel:
         """The rest, by name; the family's own begin with its kind."""
         own = {f"{self.kind}.{k}": v.detach().cpu().contiguous() for k, v in self.predictor.weights().items()}
         c = self.calibration
-        return own | {"slope": c.slope.cpu(), "offset": c.offset.cpu().contiguous(), "residuals": c.residuals.cpu()}
+        own |= {"slope": c.slope.cpu(), "offset": c.offset.cpu().contiguous(), "residuals": c.residuals.cpu()}
+        return own if self.doubt is None else own | {"doubt": self.doubt.cpu().contiguous()}
 
     def digest(self) -> str:
         """A short hash of everything fitted."""

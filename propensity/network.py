@@ -137,12 +137,38 @@ class Trunk(nn.Module):
         kept, chosen = projected.unsqueeze(1), None
         if member is not None:
             kept, chosen = projected, nn.functional.one_hot(member, len(self.head_scale)).to(projected.dtype)
-        hidden, linear = kept[..., : self.width], kept[..., self.width :]
+        shift = self.head_shift if chosen is None else chosen @ self.head_shift
+        outputs: Tensor = self.head(self._units(kept[..., : self.width], chosen)) + shift
+        return outputs + kept[..., self.width :]
+
+    def units(self, projected: Tensor) -> Tensor:
+        """What the heads weigh beside the inputs themselves, averaged over members. Shape [N, width]."""
+        return self._units(projected[:, None, : self.width], None).mean(dim=1)
+
+    @torch.no_grad()
+    def rewrite(self, place: int, constant: Tensor | float, inputs: Tensor, units: Tensor) -> None:
+        """Gives one head other weights.
+
+        Args:
+            place: of the head among the outputs.
+            constant: of each member, shape [k], or of all.
+            inputs: of the input groups in their order. Shape [sum of their widths].
+            units: as `units` returns them. Shape [width].
+        """
+        sizes = [layer.in_features for layer in self.first if isinstance(layer, nn.Linear)]
+        for layer, own in zip(self.first, inputs.split(sizes), strict=True):
+            assert isinstance(layer, nn.Linear)
+            layer.weight[self.width + place] = own
+            if layer.bias is not None:
+                layer.bias[self.width + place] = 0.0
+        self.head.weight[place] = units
+        self.head_shift[:, place] = constant
+
+    def _units(self, hidden: Tensor, chosen: Tensor | None) -> Tensor:
+        """The last hidden units as members scale them for the heads; `chosen` as for `_adapted`."""
         hidden = self.dropout(self._adapted(0, hidden, chosen))
         hidden = self.dropout(self._adapted(1, self.second(hidden), chosen))
-        scale, shift = (table if chosen is None else chosen @ table for table in (self.head_scale, self.head_shift))
-        outputs: Tensor = self.head(hidden * scale) + shift
-        return outputs + linear
+        return hidden * (self.head_scale if chosen is None else chosen @ self.head_scale)
 
     def _adapted(self, layer: int, hidden: Tensor, chosen: Tensor | None) -> Tensor:
         """Hidden units as members scale and shift them; `chosen` [N, k] is 1 for each row's own member."""
@@ -279,6 +305,43 @@ class PropensityNetwork(nn.Module):
             liking = self.likings((tastes * self.kinds(contents).unsqueeze(2)).sum(dim=1))  # [N, H]
             outputs = outputs + (liking.unsqueeze(1) if member is None else liking)
         return outputs
+
+    @torch.no_grad()
+    def response_inputs(self, customers: Tensor, state: Tensor, contents: Tensor, candidate: Tensor) -> Tensor:
+        """All that a head's response to a send is a weighted sum of, tastes aside; arguments as for `respond`.
+
+        Returns:
+            A one, customers as they are described, state, contents, candidate features, and the last hidden units.
+            Shape [N, D].
+        """
+        described = self.embedding(customers)
+        first = self.response.project(0, described) + self.response.project(1, state)
+        first = first + self.response.project(2, contents) + self.response.project(3, candidate)
+        units = self.response.units(first)
+        return torch.cat([state.new_ones(len(state), 1), described, state, contents, candidate, units], dim=1)
+
+    @torch.no_grad()
+    def rewrite_response(self, head: str, weights: Tensor, shift: Tensor) -> None:
+        """Makes one head's response to a send a sum of `response_inputs` with other weights, without tastes.
+
+        Args:
+            head: one of HEADS.
+            weights: Shape [D].
+            shift: of each member. Shape [k].
+        """
+        inputs, units = weights[1:].float().split([len(weights) - 1 - self.spec.width, self.spec.width])
+        place = HEADS.index(head)
+        self.response.rewrite(place, float(weights[0]) + shift, inputs, units)
+        self.likings.weight[place] = 0.0
+
+    @torch.no_grad()
+    def flatten_base(self, head: str) -> float:
+        """Leaves of one head's base, which a hold has too, nothing but its mean level over members; returns that."""
+        place, base = BASE.index(head), self.base
+        sizes = sum(layer.in_features for layer in base.first if isinstance(layer, nn.Linear))
+        level = float(base.head_shift[:, place].mean())
+        base.rewrite(place, level, torch.zeros(sizes), torch.zeros(self.spec.width))
+        return level
 
     def forward_all(self, projected: Tensor, state: Tensor, contents: Tensor, candidates: Tensor) -> Tensor:
         """Outputs of hold and of every content, of all members.

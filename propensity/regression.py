@@ -31,10 +31,17 @@ class Regression:
     Attributes:
         coefficients: Shape [d], float64.
         covariance: of them, robust to dependence within customers; None where it was not asked for. Shape [d, d].
+        information: of rows and penalty at the coefficients; its inverse is how uncertain they are where the penalty
+            is what was known of them before (Laplace's approximation). Shape [d, d], float64.
     """
 
     coefficients: Tensor
     covariance: Tensor | None
+    information: Tensor
+
+    def posterior(self) -> Tensor:
+        """Covariance of the coefficients given rows and penalty. Shape [d, d], float64."""
+        return _solve(self.information, torch.eye(len(self.coefficients), dtype=torch.float64))
 
 
 def fit_logistic(
@@ -76,7 +83,7 @@ def fit_logistic(
     covariance = None
     if clusters is not None:
         covariance = _sandwich(blocks, outcome, weight, current, information, clusters, offset)
-    return Regression(current, covariance)
+    return Regression(current, covariance, information)
 
 
 def _derivatives(

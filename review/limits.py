@@ -17,11 +17,14 @@ def limits_words(summary: Mapping[str, Any], chosen: str) -> str:
     """Some sentences for each limit of the objective; empty where it has none."""
     policies = {text_of(entry.get("name")): entry for entry in mappings(summary.get("policies"))}
     mine, before = policies.get(chosen, {}), policies.get(INCUMBENT, {})
-    told = [_one_limit(number(dig(summary, "objective", name)), name, mine, before) for name in NAMES]
+    objective = summary.get("objective")
+    objective = objective if isinstance(objective, Mapping) else {}
+    told = [_one_limit(objective, name, mine, before) for name in NAMES]
     return " ".join(part for part in told if part)
 
 
-def _one_limit(most: float | None, name: str, mine: Mapping[str, Any], before: Mapping[str, Any]) -> str:
+def _one_limit(objective: Mapping[str, Any], name: str, mine: Mapping[str, Any], before: Mapping[str, Any]) -> str:
+    most = number(objective.get(name))
     use = dig(mine, "judged", "limits", name)
     used, low, high = (number(dig(use, key)) for key in ("value", "low", "high"))
     if most is None or used is None:
@@ -32,6 +35,7 @@ def _one_limit(most: float | None, name: str, mine: Mapping[str, Any], before: M
     parts = [
         f"{NAMES[name]} {_shown(name, most)}: {_shown(name, used)}{span} {noun} in the judging world, so {verdict}."
     ]
+    parts += _surely(mine, name, number(objective.get("optout_confidence")))
     true = number(dig(mine, "truth", "limits", name, "value"))
     if true is not None:
         parts.append(f"In the truth it is {_shown(name, true)}.")
@@ -45,13 +49,28 @@ def _one_limit(most: float | None, name: str, mine: Mapping[str, Any], before: M
     return " ".join(parts)
 
 
+def _surely(policy: Mapping[str, Any], name: str, confidence: float | None) -> list[str]:
+    """What the market in which the policy learned expects, and the bound that restraint kept within the limit."""
+    found = _restraint(policy, name)
+    expected, surely = number(found.get("after")), number(found.get("surely"))
+    if confidence is None or expected is None or surely is None or surely <= expected:
+        return []
+    return [
+        f"The market it learned in expects {_shown(name, expected)}; by what the log's opt-outs can tell it is "
+        f"{_shown(name, surely)} at most, with {words.percent(confidence)} confidence."
+    ]
+
+
 def _shown(name: str, value: float | None) -> str:
     return words.percent(value) if name == OPTOUT_CEILING else words.figure(value, 3)
 
 
 def _price(policy: Mapping[str, Any], name: str) -> float | None:
     """What one more unit earns; None where nothing had to be given up for the limit."""
-    for restraint in mappings(policy.get("restraints")):
-        if restraint.get("limit") == name and number(restraint.get("strength")):
-            return number(restraint.get("price"))
-    return None
+    found = _restraint(policy, name)
+    return number(found.get("price")) if number(found.get("strength")) else None
+
+
+def _restraint(policy: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    """What it took the policy to keep to one limit; empty where that is not said."""
+    return next((found for found in mappings(policy.get("restraints")) if found.get("limit") == name), {})

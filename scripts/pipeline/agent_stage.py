@@ -124,9 +124,11 @@ def told(name: str, restraint: Restraint) -> str:
     text = f"{name}, objective.{restraint.limit}={restraint.most:g}: uses {restraint.before:.4g} in its market"
     if restraint.strength:
         text += f", {restraint.after:.4g} once restrained"
+    if restraint.surely > restraint.after:
+        text += f", at most {restraint.surely:.4g} with the confidence asked for"
     if restraint.exploration_dropped:
         text += "; exploration alone used too much, so it is given up"
-    if restraint.after > restraint.most:
+    if restraint.surely > restraint.most:
         text += "; it cannot be made to keep to the limit there"
     return text
 

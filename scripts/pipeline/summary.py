@@ -169,7 +169,8 @@ def summarise(
     names = list(worlds) or [INCUMBENT, *estimates["policies"]]
     summary = {
         "objective": {"outcome": study.objective.outcome, "terminal": study.objective.terminal}
-        | {limit.name: limit.most for limit in limits_of(study.objective)},
+        | {limit.name: limit.most for limit in limits_of(study.objective)}
+        | ({} if study.objective.optout_ceiling is None else {"optout_confidence": study.objective.optout_confidence}),
         "horizon_days": study.objective.horizon_days,
         "data": {
             "source": study.config.data.source,

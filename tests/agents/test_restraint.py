@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,12 +20,14 @@ from campaigns.guardrails import NO_GUARDRAILS
 from campaigns.objective import Objective
 from envs.market import Market
 from evaluation.limits import TOLERANCE, Limit
+from evaluation.optout_doubt import optout_doubt
 from evaluation.rollout import Rollout, rollout
 from policies.chooser import Chooser
 from policies.greedy import PropensityGreedy
 from policies.policy import Policy, load_policy
 from policies.restrained import Restrained
 from policies.rules import CapDaypartContent, Random
+from propensity.model import PropensityModel
 from tests.envs.hand_made import GOOD, Law, hand_made_market, its_objective
 from tests.worlds import small_market, small_world
 
@@ -60,9 +63,29 @@ def test_half_the_opt_outs_are_met() -> None:
     market = small_market()
     everyone = Random(0.5)
     free = play(market, policy_of(everyone)).lost.mean()
-    policy, (found,) = restrain(policy_of(everyone, optout_ceiling=float(free) / 2), market, seed=0, customers=FEW)
-    assert found.after == pytest.approx(free / 2, rel=0.01)
+    limits = {"optout_ceiling": float(free) / 2, "optout_confidence": 0.5}
+    policy, (found,) = restrain(policy_of(everyone, **limits), market, seed=0, customers=FEW)
+    assert found.after == found.surely == pytest.approx(free / 2, rel=0.01)
     assert play(market, policy).lost.mean() == pytest.approx(free / 2, rel=0.1)  # what opt-outs so rare allow
+
+
+def test_where_the_level_of_opt_outs_is_doubtful_room_is_left_for_it() -> None:
+    market = small_market()
+    assert isinstance(market.model, PropensityModel)
+    market = replace(market, model=replace(market.model, doubt=torch.tensor([[0.2**2]])))
+    free = float(play(market, policy_of(Random(0.5))).lost.mean())
+    limits = {"optout_ceiling": free / 2, "optout_confidence": 0.975}
+    _, (found,) = restrain(policy_of(Random(0.5), **limits), market, seed=0, customers=FEW)
+    assert found.surely == pytest.approx(free / 2, rel=0.01)
+    # A logit that moves by .2 moves a chance p by .2 p (1 - p).
+    assert found.surely / found.after == pytest.approx(math.exp(1.96 * 0.2), rel=0.01)
+
+
+def test_a_truth_is_not_doubted_and_a_budget_is_its_own_bound() -> None:
+    assert optout_doubt(small_market()) is not None
+    assert optout_doubt(object()) is None
+    _, (found,) = restrain(policy_of(Random(0.3), budget=0.5), hand_made_market(cost=COST), seed=0, customers=FEW)
+    assert found.surely == found.after
 
 
 def test_a_policy_within_its_limits_is_left_alone() -> None:

@@ -76,6 +76,18 @@ def test_the_report_says_what_is_spent_and_what_one_more_unit_would_earn() -> No
     assert limits_words({"objective": {"outcome": "value"}, "policies": summary["policies"]}, "ppo") == ""
 
 
+def test_the_report_says_what_opt_outs_may_come_to() -> None:
+    use = {"value": 0.021, "low": 0.02, "high": 0.022, "share_of_limit": 0.84, "verdict": "kept"}
+    held = {"limit": "optout_ceiling", "strength": 0.7, "price": 30.0, "after": 0.0204, "surely": 0.025}
+    summary = {
+        "objective": {"outcome": "value", "optout_ceiling": 0.025, "optout_confidence": 0.9},
+        "policies": [{"name": "ppo", "judged": {"limits": {"optout_ceiling": use}}, "restraints": [held]}],
+    }
+    told = limits_words(summary, "ppo")
+    assert "expects 2.0\xa0%; by what the log's opt-outs can tell it is 2.5\xa0% at most, with 90\xa0% conf" in told
+    assert "at most" not in limits_words(summary | {"policies": [summary["policies"][0] | {"restraints": []}]}, "ppo")
+
+
 def test_a_limit_on_a_log_of_one_decision_a_customer_is_refused(tmp_path: Path) -> None:
     with pytest.raises(CampaignError, match=r"objective\.budget=1: this log decides once on every customer"):
         study(tmp_path, one_shot(clean_tables(60)), "objective.budget=1", policies=True)
