@@ -17,12 +17,11 @@ from torch import Tensor
 
 from agents.fqi_settings import FQISettings
 from agents.logged_states import LoggedStates
-from campaigns.clock import DAYPARTS
+from campaigns.audience import Catalogue, Population
 from campaigns.errors import CampaignError
-from campaigns.features import CANDIDATE_FEATURES, STATE_FEATURES
 from evaluation.decision_features import LEAST_SPREAD
 from evaluation.fqe import LoggedFeatures, LogMoments, log_moments
-from policies.bandit import joint_features, linear_values
+from policies.bandit import feature_width, joint_features, linear_values
 from policies.decision_values import LinearValues
 
 HALVES = 2
@@ -30,11 +29,9 @@ ROWS_AT_ONCE = 16_384
 """Customers' slots whose values are computed at once."""
 
 
-def regressors_a_slot(people: int, contents: int) -> int:
+def regressors_a_slot(population: Population, catalogue: Catalogue) -> int:
     """Numbers that fitting keeps of each slot at its peak: the joint features, and a copy of them while summing."""
-    situation = 1 + people + len(STATE_FEATURES)
-    width = 2 * situation + contents + len(CANDIDATE_FEATURES) + contents * (people + len(DAYPARTS))
-    return 2 * width
+    return 2 * feature_width(population, catalogue)
 
 
 @torch.no_grad()

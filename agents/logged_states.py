@@ -15,7 +15,7 @@ from torch import Tensor
 from campaigns.audience import Catalogue, Population
 from campaigns.clock import DAYPARTS, SlotClock
 from campaigns.errors import CampaignError
-from campaigns.features import CANDIDATE_FEATURES, STATE_FEATURES
+from campaigns.features import STATE_FEATURES, candidate_names
 from campaigns.grid import DecisionGrid
 from campaigns.guardrails import Guardrails
 from campaigns.history import ABSENT, HOLD
@@ -85,12 +85,12 @@ def discount(objective: Objective, clock: SlotClock, gamma: float) -> float:
     return gamma * goes_on
 
 
-def customers_within(memory_gib: float, slots: int, contents: int, beside: int = 0) -> int:
+def customers_within(memory_gib: float, slots: int, contents: int, told: int, beside: int = 0) -> int:
     """Customers whose log of `slots` slots and K `contents` takes no more than `memory_gib`; at least two.
 
-    `beside`: numbers that the learner keeps of each slot besides.
+    `told`: candidate-relative features of each content. `beside`: numbers that the learner keeps of each slot besides.
     """
-    a_slot = BYTES * (len(STATE_FEATURES) + contents * len(CANDIDATE_FEATURES) + beside) + contents + 14
+    a_slot = BYTES * (len(STATE_FEATURES) + contents * told + beside) + contents + 14
     return max(2, int(memory_gib * 2**30 / (a_slot * slots)))
 
 
@@ -120,14 +120,15 @@ def collect_states(
     Raises:
         CampaignError: where no decision has a known outcome.
     """
-    room = customers_within(memory_gib, grid.slots, len(catalogue), beside)
+    told = len(candidate_names(catalogue.tells_channels))
+    room = customers_within(memory_gib, grid.slots, len(catalogue), told, beside)
     if room < len(population):
         order = np.random.default_rng(seed).permutation(len(population))
         kept = np.sort(order[:room])
         grid, population = grid.take(kept), population.take(torch.from_numpy(kept))
     contents, shape = len(catalogue), (len(population), grid.slots)
     state = torch.zeros(*shape, len(STATE_FEATURES))
-    candidates = torch.zeros(*shape, contents, len(CANDIDATE_FEATURES))
+    candidates = torch.zeros(*shape, contents, told)
     allowed = torch.zeros(*shape, 1 + contents, dtype=torch.bool)
     for step in replay(grid, population.without_holdout(), catalogue, clock, guardrails=guardrails):
         seen, column = step.observation, step.column

@@ -10,7 +10,7 @@ from agents.bandit_settings import NeuralLinearSettings
 from agents.lesson import Lesson
 from agents.ridge import RidgeStatistics
 from campaigns.audience import Catalogue, Population
-from campaigns.features import CANDIDATE_FEATURES, STATE_FEATURES
+from campaigns.features import STATE_FEATURES, candidate_names
 from campaigns.observation import Observation
 from policies.chooser import best_allowed
 from policies.neural_linear import (
@@ -39,7 +39,7 @@ class NeuralLinear:
         self.settings = settings
         self.generator = torch.Generator().manual_seed(seed + STREAM)
         moment = people.features.shape[1] + len(STATE_FEATURES)
-        send = catalogue.features.shape[1] + len(CANDIDATE_FEATURES)
+        send = catalogue.features.shape[1] + len(candidate_names(catalogue.tells_channels))
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed + STREAM)
             self.network = RewardNetwork(RewardNetworkSpec(moment, send, settings.width, settings.last))

@@ -138,7 +138,7 @@ def _fqi(lesson: Lesson) -> Chooser:
 
     settings: FQISettings = lesson.settings
     log = lesson.log()
-    beside = regressors_a_slot(log.population.features.shape[1], log.catalogue.features.shape[1])
+    beside = regressors_a_slot(log.population, log.catalogue)
     states, discount = _states(lesson, settings.gamma, settings.memory_gib, beside)
     return train_fqi(
         states, discount, settings, lesson.seed, lambda done: lesson.progress.update(done, settings.backups)

@@ -21,7 +21,7 @@ from agents.plan_settings import PlanPPOSettings
 from agents.ppo_arguments import learner_arguments, tower_arguments
 from agents.sound_training import Watch, check_finite, check_fits
 from agents.vec_env import MarketVecEnv
-from campaigns.features import CANDIDATE_FEATURES
+from campaigns.features import candidate_names
 from campaigns.objective import Objective
 from campaigns.plan_features import PLAN_FEATURES
 from campaigns.plans import PlanMenu
@@ -181,7 +181,7 @@ def _learner(env: ScaledWeeks, menu: PlanMenu, settings: PlanPPOSettings, seed: 
         market.pool.features.shape[1],
         len(PLAN_FEATURES),
         market.catalogue.features.shape[1],
-        len(CANDIDATE_FEATURES),
+        len(candidate_names(market.catalogue.tells_channels)),
         width=settings.width,
         send_prior=SEND_PRIOR,
         expected_contents=max(1, round(float(open_plans))),

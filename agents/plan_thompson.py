@@ -79,7 +79,7 @@ def train_plan_thompson(
     menu = PlanMenu(tuple(settings.frequencies))
     episodes = PlanEpisodes(market, objective, menu, settings.rows, seed)
     generator = torch.Generator().manual_seed(seed)
-    sizes = block_sizes(menu, market.pool.features.shape[1], market.catalogue.features.shape[1])
+    sizes = block_sizes(menu, market.pool.features.shape[1], market.catalogue)
     regression = WeekRegression(sum(sizes), settings.ridge)
     for week in range(settings.weeks):
         drawn = regression.draw(settings.draws, settings.width, generator)

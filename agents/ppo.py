@@ -29,7 +29,7 @@ from agents.sound_training import check_finite
 from agents.stacked_policy import StackedPolicy
 from agents.tower_policy import MASKED, TowerPolicy, moment_width, moments
 from agents.vec_env import MarketVecEnv
-from campaigns.features import CANDIDATE_FEATURES, STATE_FEATURES
+from campaigns.features import STATE_FEATURES, candidate_names
 from campaigns.history import HOLD
 from campaigns.objective import Objective
 from envs.episodes import Episodes, seed_of
@@ -64,7 +64,7 @@ class DevicePPO(MaskablePPO):
             market.pool.features.shape[1],
             len(STATE_FEATURES),
             market.catalogue.features.shape[1],
-            len(CANDIDATE_FEATURES),
+            len(candidate_names(market.catalogue.tells_channels)),
             width=settings.width,
             expected_contents=len(market.catalogue),
         )

@@ -23,9 +23,9 @@ from stable_baselines3.common.logger import Logger
 from agents.ppo import DevicePPO, make_learner
 from agents.ppo_settings import PPOSettings
 from agents.vec_env import MarketVecEnv
-from campaigns.audience import make_catalogue, make_population
+from campaigns.audience import knows_channels, make_catalogue, make_population
 from campaigns.encoding import FeatureEncoder, fit_encoder
-from campaigns.features import CANDIDATE_FEATURES, STATE_FEATURES
+from campaigns.features import STATE_FEATURES, candidate_names
 from campaigns.grid import make_grid
 from campaigns.guardrails import Guardrails
 from campaigns.logs import CampaignLog, LogSettings, make_log
@@ -185,7 +185,8 @@ def decide(log: CampaignLog, users: FeatureEncoder, contents: FeatureEncoder, cu
     table = pd.concat([log.contents] * 2, ignore_index=True).assign(content_id=[f"content {i}" for i in range(20)])
     people = pd.concat([log.users] * (customers // len(log.users) + 1), ignore_index=True).head(customers)
     people = people.assign(user_id=[f"u{i}" for i in range(customers)])
-    spec = ActorSpec(users.width, len(STATE_FEATURES), contents.width, len(CANDIDATE_FEATURES), expected_contents=20)
+    told = len(candidate_names(knows_channels(contents)))
+    spec = ActorSpec(users.width, len(STATE_FEATURES), contents.width, told, expected_contents=20)
     torch.manual_seed(0)
     policy = Policy("ppo", ActorChooser(Actor(spec)), None, users, contents, Guardrails(), OBJECTIVE, log.clock)
     session = policy.start(people, table)

@@ -40,7 +40,7 @@ from campaigns.audience import Catalogue, Population, groups_of, make_catalogue,
 from campaigns.datasets import PUBLIC_SETS
 from campaigns.datasets.public import read_public_set
 from campaigns.encoding import fit_encoder
-from campaigns.features import CANDIDATE_FEATURES, STATE_FEATURES
+from campaigns.features import STATE_FEATURES, candidate_names
 from campaigns.grid import make_grid
 from campaigns.history import HOLD
 from campaigns.logs import CampaignLog
@@ -102,7 +102,8 @@ def split(log: CampaignLog, seed: int, by_row: bool) -> Task:
             table[name] = table[name].astype("category")
         elif not isinstance(table[name].dtype, np.dtype):  # nullable booleans and integers
             table[name] = table[name].astype("float64")
-    named = pd.DataFrame(moment, columns=[*STATE_FEATURES, *CANDIDATE_FEATURES, "sent"])
+    told = candidate_names(catalogue.tells_channels)
+    named = pd.DataFrame(moment, columns=[*STATE_FEATURES, *told, "sent"])
     given = log.contents.drop(columns=["content_id", "text"], errors="ignore").iloc[content.numpy()]
     given = given.reset_index(drop=True).where(pd.Series(sent), None).infer_objects()
     for name in given.columns:

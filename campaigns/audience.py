@@ -32,6 +32,8 @@ class Catalogue:
         cost: of one send, in currency. Shape [K], float32.
         categories: names, length C (one, "all", where the table has no `category` column).
         channels: names, length M.
+        tells_channels: whether candidate-relative features tell how the channel of each content was used (see
+            `campaigns.features`): where what was trained on went by several channels, see `knows_channels`.
     """
 
     ids: tuple[object, ...]
@@ -41,6 +43,7 @@ class Catalogue:
     cost: Tensor
     categories: tuple[str, ...]
     channels: tuple[str, ...]
+    tells_channels: bool = False
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -148,7 +151,17 @@ def make_catalogue(contents: pd.DataFrame, encoder: FeatureEncoder, objective: O
         cost=torch.tensor(cost, dtype=torch.float32),
         categories=categories,
         channels=channels,
+        tells_channels=knows_channels(encoder),
     )
+
+
+def knows_channels(encoder: FeatureEncoder) -> bool:
+    """Whether the contents that an encoder was fitted on went by several channels.
+
+    What was trained on them is told how each channel was used, whatever it serves later; what was trained on one
+    channel is not, since its sends are all sends.
+    """
+    return any(column.name == "channel" and len(column.levels) > 1 for column in encoder.columns)
 
 
 def make_population(

@@ -18,6 +18,7 @@ from campaigns.history import (
     NEVER,
     OPEN,
     PURCHASE,
+    RECENT,
     REPEATS,
     SEND,
     History,
@@ -67,6 +68,22 @@ CANDIDATE_FEATURES = (
     "category click rate",
     "category purchases",
 )
+
+CHANNEL_FEATURES = (
+    "hours since channel",
+    "channel sends in 3 days",
+    "channel sends in 7 days",
+    *(f"channel sends, halved every {hours} h" for hours in LOAD_HALF_LIVES),
+    "channel sends",
+    "channel open rate, relative",
+)
+"""What else is told of a content where the catalogue tells of channels: with one they would repeat what is told of all
+sends."""
+
+
+def candidate_names(tells_channels: bool) -> tuple[str, ...]:
+    """Names of the candidate-relative features, length Fc; see `Catalogue.tells_channels`."""
+    return CANDIDATE_FEATURES + CHANNEL_FEATURES if tells_channels else CANDIDATE_FEATURES
 
 
 def daypart_of(minute: Tensor) -> Tensor:
@@ -134,7 +151,7 @@ def candidate_features(
         slot_hours: length of a slot.
         content: content index of one candidate a customer, shape [N], int64; or None for all K.
     Returns:
-        Columns as in CANDIDATE_FEATURES, customers last. Shape [K, Fc, N], or [1, Fc, N] where `content` is given;
+        Columns as in `candidate_names`, customers last. Shape [K, Fc, N], or [1, Fc, N] where `content` is given;
         float32.
     """
     content_recent, category_recent, counts = history.content_recent, history.category_recent, history.category_counts
@@ -157,19 +174,45 @@ def candidate_features(
         ],
         dim=1,
     )  # [C, 8, N]
-    features = torch.empty((content_recent.shape[1], len(CANDIDATE_FEATURES), len(history)), device=slot.device)
+    width = len(candidate_names(catalogue.tells_channels))
+    features = torch.empty((content_recent.shape[1], width, len(history)), device=slot.device)
     features[:, 0] = _recency(of_content[:, 0], slot_hours)
     features[:, 1] = (content_recent[..., 0] == NEVER).t()
     for column, days in enumerate((3, 7, 14, 28), start=2):
         features[:, column] = _within(of_content, days, slot_hours)
-    features[:, 6:] = told.index_select(0, catalogue.category) if content is None else told
+    of_channels = len(CANDIDATE_FEATURES)
+    features[:, 6:of_channels] = told.index_select(0, catalogue.category) if content is None else told
+    if catalogue.tells_channels:
+        told = _channel_features(history, slot, slot_hours, None if content is None else catalogue.channel[content])
+        features[:, of_channels:] = told.index_select(0, catalogue.channel) if content is None else told
     return features
 
 
+def _channel_features(history: History, slot: Tensor, slot_hours: int, channel: Tensor | None) -> Tensor:
+    """Columns as in CHANNEL_FEATURES of all M channels, or of one a customer ([N], int64). Shape [M or 1, 7, N]."""
+    recent, counts = history.channel_recent, history.channel_counts
+    if channel is not None:
+        row = channel.view(-1, 1, 1)
+        recent, counts = recent.gather(1, row.expand(-1, 1, RECENT)), counts.gather(1, row.expand(-1, 1, 2))
+    age = ages(recent, slot)  # [M, RECENT, N]
+    sends, opens = counts.permute(2, 1, 0).float()  # [M, N] each
+    total = history.total.t().float()
+    return torch.stack(
+        [
+            _recency(age[:, 0], slot_hours),
+            *(_within(age, days, slot_hours) for days in (3, 7)),
+            *torch.log1p(_load(age, slot_hours)),
+            torch.log1p(sends),
+            shrunk_rate(opens, sends) - shrunk_rate(total[OPEN], total[SEND]),
+        ],
+        dim=1,
+    )
+
+
 def _load(age: Tensor, slot_hours: int) -> Tensor:
-    """Decayed counts from the ages of the latest sends, [RECENT, N]; one row a half-life, [2, N]."""
+    """Decayed counts from the ages of the latest sends, [..., RECENT, N]; one row a half-life, [2, ..., N]."""
     hours = (age.float() * slot_hours).clamp_(max=FAR_HOURS)
-    return torch.stack([torch.div(hours, -half).exp2_().sum(dim=0) for half in LOAD_HALF_LIVES])
+    return torch.stack([torch.div(hours, -half).exp2_().sum(dim=-2) for half in LOAD_HALF_LIVES])
 
 
 def _slots(days: int, slot_hours: int) -> int:

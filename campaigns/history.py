@@ -31,6 +31,9 @@ RECENT = 16
 REPEATS = 5
 """How many of the latest sends of each content, and of each category, are remembered by their slot."""
 
+CHANNEL_WIDTHS = {"channel_recent": RECENT, "channel_counts": 2}
+"""Numbers that are kept of each channel: slots of its latest sends; its sends and opens."""
+
 SEND, OPEN, CLICK, VISIT, PURCHASE, ORGANIC = range(6)
 """Columns of `History.last` and `History.total`; organic: purchases in a slot without a send."""
 
@@ -49,6 +52,9 @@ class History:
         category_recent: the same of each category. Shape [N, C, REPEATS], int32.
         category_counts: sends, opens, clicks, purchases by category. Shape [N, C, 4], int32.
         daypart_counts: sends and opens by the customer's own daypart. Shape [N, 4, 2], int32.
+        channel_recent: slots of the latest sends by each channel, latest first. Shape [N, M', RECENT], int32, M' being
+            M where the catalogue tells of channels and 0 where it does not.
+        channel_counts: sends and opens by channel. Shape [N, M', 2], int32.
         opted_out: channels closed for good by an unsubscribe. Shape [N, M], bool.
     """
 
@@ -61,6 +67,8 @@ class History:
     category_recent: Tensor
     category_counts: Tensor
     daypart_counts: Tensor
+    channel_recent: Tensor
+    channel_counts: Tensor
     opted_out: Tensor
 
     def __len__(self) -> int:
@@ -85,7 +93,10 @@ class History:
     @staticmethod
     def from_tensors(tensors: Mapping[str, Tensor]) -> History:
         """The inverse of `tensors`."""
-        return History(**{f.name: tensors[f.name] for f in fields(History)})
+        first = tensors["first"]
+        # Histories saved by earlier versions tell of no channel.
+        untold = {name: first.new_empty(len(first), 0, width) for name, width in CHANNEL_WIDTHS.items()}
+        return History(**{f.name: {**untold, **tensors}[f.name] for f in fields(History)})
 
 
 @dataclass(frozen=True)
@@ -115,6 +126,7 @@ def start(customers: int, catalogue: Catalogue, device: torch.device | str = "cp
         return torch.full((customers, *shape), NEVER, dtype=torch.int32, device=device)
 
     contents, categories = len(catalogue), len(catalogue.categories)
+    channels = len(catalogue.channels) if catalogue.tells_channels else 0
     return History(
         first=never(),
         last=never(6),
@@ -125,6 +137,8 @@ def start(customers: int, catalogue: Catalogue, device: torch.device | str = "cp
         category_recent=never(categories, REPEATS),
         category_counts=zeros(categories, 4),
         daypart_counts=zeros(len(DAYPARTS), 2),
+        channel_recent=never(channels, CHANNEL_WIDTHS["channel_recent"]),
+        channel_counts=zeros(channels, CHANNEL_WIDTHS["channel_counts"]),
         opted_out=torch.zeros((customers, len(catalogue.channels)), dtype=torch.bool, device=device),
     )
 
@@ -157,6 +171,11 @@ def record_decision(history: History, decision: Tensor, slot: Tensor, daypart: T
     recent = _write(history.recent, position, now, sent)
     content_recent = _push(history.content_recent, content, now, listed)
     category_recent = _push(history.category_recent, category, now, listed)
+    channel_recent, channel_counts = history.channel_recent, history.channel_counts
+    if catalogue.tells_channels:
+        channel = catalogue.channel[content]
+        channel_recent = _push(channel_recent, channel, now, listed)
+        channel_counts = _count(channel_counts, channel, 0, listed_count.unsqueeze(1))
     return replace(
         history,
         first=first,
@@ -168,6 +187,8 @@ def record_decision(history: History, decision: Tensor, slot: Tensor, daypart: T
         category_recent=category_recent,
         category_counts=_count(history.category_counts, category, 0, listed_count.unsqueeze(1)),
         daypart_counts=_count(history.daypart_counts, daypart, 0, sent_count.unsqueeze(1)),
+        channel_recent=channel_recent,
+        channel_counts=channel_counts,
     )
 
 
@@ -201,8 +222,10 @@ def record_happenings(
     category = catalogue.category[content]
     by_category = torch.stack([happened.opened, happened.clicked, happened.purchased], dim=1) & credited.unsqueeze(1)
 
-    channels = history.opted_out.shape[1]
-    own_channel = torch.nn.functional.one_hot(catalogue.channel[content], channels).bool()
+    channel, channel_counts = catalogue.channel[content], history.channel_counts
+    if catalogue.tells_channels:
+        channel_counts = _count(channel_counts, channel, 1, by_category[:, :1])
+    own_channel = torch.nn.functional.one_hot(channel, history.opted_out.shape[1]).bool()
     closes = torch.where(credited.unsqueeze(1), own_channel, torch.ones_like(own_channel))
     return replace(
         history,
@@ -211,6 +234,7 @@ def record_happenings(
         unopened=torch.where(happened.opened, 0, history.unopened),
         category_counts=_count(history.category_counts, category, 1, by_category),
         daypart_counts=_count(history.daypart_counts, daypart, 1, counts[:, :1]),
+        channel_counts=channel_counts,
         opted_out=history.opted_out | (closes & happened.unsubscribed.unsqueeze(1)),
     )
 

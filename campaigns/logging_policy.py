@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from campaigns.audience import Catalogue, Population
 from campaigns.clock import SlotClock
 from campaigns.errors import CampaignError
-from campaigns.features import CANDIDATE_FEATURES, STATE_FEATURES
+from campaigns.features import CANDIDATE_FEATURES, STATE_FEATURES, candidate_names
 from campaigns.grid import DecisionGrid
 from campaigns.history import ABSENT, HOLD
 from campaigns.observation import Observation
@@ -35,12 +35,14 @@ class LoggingPolicySpec:
 
     Attributes:
         customers, contents: widths Fu and Fx.
+        candidates: width Fc; policies saved by earlier versions, which do not name it, were told of no channel.
         width: hidden units.
     """
 
     customers: int
     contents: int
     width: int = 48
+    candidates: int = len(CANDIDATE_FEATURES)
 
 
 class LoggingPolicyModel(nn.Module):
@@ -61,7 +63,7 @@ class LoggingPolicyModel(nn.Module):
         inputs = spec.customers + len(STATE_FEATURES)
         self.send = nn.Sequential(nn.Linear(inputs, spec.width), nn.Tanh(), nn.Linear(spec.width, 1))
         self.taste = nn.Linear(inputs, spec.contents)
-        self.candidate = nn.Linear(len(CANDIDATE_FEATURES), 1)
+        self.candidate = nn.Linear(spec.candidates, 1)
         self.bias = nn.Parameter(torch.zeros(len(content_ids)))
         self.hour = nn.Parameter(torch.zeros(HOURS))
         for layer in (self.taste, self.candidate):
@@ -159,7 +161,11 @@ def fit_logging_policy(
     """
     table = _collect(grid, population, catalogue, clock, seed, rows, respect_eligible)
     torch.manual_seed(seed)
-    spec = LoggingPolicySpec(population.features.shape[1], catalogue.features.shape[1])
+    spec = LoggingPolicySpec(
+        population.features.shape[1],
+        catalogue.features.shape[1],
+        candidates=len(candidate_names(catalogue.tells_channels)),
+    )
     model = LoggingPolicyModel(spec, tuple(str(i) for i in catalogue.ids))
     rate = float((table.weight * (table.decision > HOLD)).sum() / table.weight.sum())
     last = model.send[2]

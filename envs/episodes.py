@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from campaigns.features import CANDIDATE_FEATURES, STATE_FEATURES
+from campaigns.features import STATE_FEATURES, candidate_names
 from campaigns.history import HOLD
 from campaigns.objective import Objective
 from campaigns.observation import Observation
@@ -51,7 +51,8 @@ class Transition:
 
 def observation_width(market: World[Any]) -> int:
     """F: customer features, state features, share of the horizon left, K x Fc candidate features."""
-    return market.pool.features.shape[1] + len(STATE_FEATURES) + 1 + len(market.catalogue) * len(CANDIDATE_FEATURES)
+    told = len(candidate_names(market.catalogue.tells_channels))
+    return market.pool.features.shape[1] + len(STATE_FEATURES) + 1 + len(market.catalogue) * told
 
 
 class Episodes:

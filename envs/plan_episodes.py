@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from campaigns.features import CANDIDATE_FEATURES
+from campaigns.features import candidate_names
 from campaigns.history import HOLD
 from campaigns.objective import Objective
 from campaigns.observation import Observation
@@ -89,7 +89,8 @@ class PlanEpisodes:
         self.weeks = week_lengths(market, objective.slots(market.clock))
         contents = len(market.catalogue)
         self.decisions = menu.size(contents)
-        self.width = market.pool.features.shape[1] + len(PLAN_FEATURES) + 1 + contents * len(CANDIDATE_FEATURES)
+        told = len(candidate_names(market.catalogue.tells_channels))
+        self.width = market.pool.features.shape[1] + len(PLAN_FEATURES) + 1 + contents * told
         self.generator = torch.Generator(device=self.device)
         self.week = 0
         self.state: Any = None

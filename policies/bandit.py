@@ -14,7 +14,7 @@ from torch import Tensor
 
 from campaigns.audience import Catalogue, Population
 from campaigns.clock import DAYPARTS
-from campaigns.features import CANDIDATE_FEATURES, STATE_FEATURES
+from campaigns.features import STATE_FEATURES, candidate_names
 from campaigns.history import HOLD
 from campaigns.observation import Observation
 from policies.chooser import Chooser, best_allowed, in_parts, one_hot, register
@@ -27,7 +27,9 @@ def feature_width(population: Population, catalogue: Catalogue) -> int:
     """D, the width of the joint features."""
     people, contents = population.features.shape[1], catalogue.features.shape[1]
     situation = 1 + people + len(STATE_FEATURES)
-    return 2 * situation + contents + len(CANDIDATE_FEATURES) + contents * (people + len(DAYPARTS))
+    return (
+        2 * situation + contents + len(candidate_names(catalogue.tells_channels)) + contents * (people + len(DAYPARTS))
+    )
 
 
 def bandit_features(observation: Observation) -> Tensor:

@@ -13,8 +13,9 @@ import torch
 from torch import Tensor
 from torch.nn.functional import one_hot
 
+from campaigns.audience import Catalogue
 from campaigns.clock import DAYPARTS
-from campaigns.features import CANDIDATE_FEATURES
+from campaigns.features import candidate_names
 from campaigns.guardrails import Guardrails
 from campaigns.observation import Observation
 from campaigns.plan_features import PLAN_FEATURES, plan_features
@@ -29,7 +30,7 @@ def situation(observation: Observation) -> Tensor:
     return torch.cat([people.new_ones(len(people), 1), people, plan_features(observation)], dim=1)
 
 
-def block_sizes(menu: PlanMenu, customers: int, contents: int) -> list[int]:
+def block_sizes(menu: PlanMenu, customers: int, catalogue: Catalogue) -> list[int]:
     """Widths of the blocks of `week_features`.
 
     The situation; it by frequency; 1, customer and dayparts by daypart; attributes and candidate features of the
@@ -37,15 +38,17 @@ def block_sizes(menu: PlanMenu, customers: int, contents: int) -> list[int]:
 
     Args:
         menu: of the plans.
-        customers, contents: widths of their features, Fu and Fx.
+        customers: width of their features, Fu.
+        catalogue: of the contents.
     """
     base = 1 + customers + len(PLAN_FEATURES)
+    contents = catalogue.features.shape[1]
     by_daypart = 1 + customers + 2 * len(DAYPARTS)
     return [
         base,
         len(menu.frequencies) * base,
         len(PLAN_DAYPARTS) * by_daypart,
-        contents + len(CANDIDATE_FEATURES),
+        contents + len(candidate_names(catalogue.tells_channels)),
         contents * customers,
         len(CHOICES) * (1 + customers),
     ]
@@ -97,7 +100,7 @@ def plan_estimates(theta: Tensor, observation: Observation, menu: PlanMenu) -> T
     """
     catalogue, people = observation.catalogue, observation.population.features
     rows, users, contents = len(people), people.shape[1], catalogue.features
-    _, *parts = theta.expand(rows, -1).split(block_sizes(menu, users, contents.shape[1]), dim=1)
+    _, *parts = theta.expand(rows, -1).split(block_sizes(menu, users, catalogue), dim=1)
     known = situation(observation)
 
     def head(part: Tensor, features: Tensor) -> Tensor:
@@ -105,7 +108,7 @@ def plan_estimates(theta: Tensor, observation: Observation, menu: PlanMenu) -> T
 
     frequency = head(parts[0], known)
     daypart = head(parts[1], _daypart_situation(known, people))
-    attributes, relative = parts[2].split([contents.shape[1], len(CANDIDATE_FEATURES)], dim=1)
+    attributes, relative = parts[2].split([contents.shape[1], observation.candidates.shape[2]], dim=1)
     taste = attributes + torch.einsum("nxu,nu->nx", parts[3].view(rows, -1, users), people)
     single = taste @ contents.T + torch.einsum("nkc,nc->nk", observation.candidates, relative)
     choice = torch.cat([single, head(parts[4], known[:, : 1 + users])], dim=1)

@@ -16,10 +16,11 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from campaigns.audience import knows_channels
 from campaigns.clock import SlotClock
 from campaigns.encoding import FeatureEncoder
 from campaigns.errors import CampaignError
-from campaigns.features import CANDIDATE_FEATURES, STATE_FEATURES
+from campaigns.features import STATE_FEATURES, candidate_names
 from campaigns.guardrails import Guardrails
 from campaigns.history import HOLD
 from campaigns.objective import Objective
@@ -173,6 +174,7 @@ class Policy:
         def chooser(part: Chooser | None) -> dict[str, Any] | None:
             return None if part is None else {"kind": part.kind, "settings": part.settings()}
 
+        told = knows_channels(self.content_encoder)
         return {
             "schema_version": SCHEMA_VERSION,
             "name": self.name,
@@ -184,7 +186,7 @@ class Policy:
             "objective": asdict(self.objective),
             "guardrails": asdict(self.guardrails),
             "clock": asdict(self.clock),
-            "features": {"state": list(STATE_FEATURES), "candidate": list(CANDIDATE_FEATURES)},
+            "features": {"state": list(STATE_FEATURES), "candidate": list(candidate_names(told))},
             "user_encoder": self.user_encoder.to_dict(),
             "content_encoder": self.content_encoder.to_dict(),
             "chooser": chooser(self.chooser),
@@ -257,12 +259,13 @@ def _read_settings(path: Path) -> dict[str, Any]:
         remedy = "A newer version wrote it: update this one." if newer else "Export it again."
         raise CampaignError(f"{file}: schema version {version!r}; this version reads {SCHEMA_VERSION}. {remedy}")
     try:
-        for spec, ours in (("state", STATE_FEATURES), ("candidate", CANDIDATE_FEATURES)):
+        told = knows_channels(FeatureEncoder.from_dict(stored["content_encoder"]))
+        for spec, ours in (("state", STATE_FEATURES), ("candidate", candidate_names(told))):
             theirs = stored["features"][spec]
             if theirs != list(ours):
                 differing = sorted(set(theirs) ^ set(ours)) or ["the same in another order"]
                 raise CampaignError(f"{file}: made for other {spec} features ({', '.join(differing)}); train it again.")
-    except (KeyError, TypeError) as error:
+    except (KeyError, TypeError, AttributeError) as error:
         raise _damaged(file, error) from None
     return stored
 

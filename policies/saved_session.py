@@ -15,7 +15,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from campaigns.audience import Catalogue, Population
+from campaigns.audience import Catalogue, Population, knows_channels
 from campaigns.errors import CampaignError
 from policies.folders import digest, written_folder
 from policies.roster import Ids, Roster
@@ -92,6 +92,7 @@ def load_session(policy: Policy, path: Path) -> Session:
         catalogue = Catalogue(
             ids=tuple(ids["contents"].series), **under("catalogue."),
             categories=tuple(meta["categories"]), channels=tuple(meta["channels"]),
+            tells_channels=knows_channels(policy.content_encoder),
         )  # fmt: skip
         roster = Roster(ids["users"], ids["contents"], population, tensors["holdout"], catalogue)
         session = Session(policy, roster, meta["seed"])

@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from campaigns.audience import Catalogue, make_catalogue, make_population
+from campaigns.audience import Catalogue, knows_channels, make_catalogue, make_population
 from campaigns.clock import SlotClock
 from campaigns.encoding import FeatureEncoder
 from campaigns.errors import CampaignError
-from campaigns.features import CANDIDATE_FEATURES, STATE_FEATURES
+from campaigns.features import STATE_FEATURES, candidate_names
 from campaigns.ids import id_keys
 from campaigns.log_reader import read_table
 from campaigns.objective import Objective
@@ -81,7 +81,8 @@ def _read_inputs(folder: Path) -> dict[str, Any]:
     try:
         inputs: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
         theirs = (inputs["features"]["state"], inputs["features"]["candidate"])
-        if theirs != (list(STATE_FEATURES), list(CANDIDATE_FEATURES)):
+        told = knows_channels(FeatureEncoder.from_dict(inputs["content_encoder"]))
+        if theirs != (list(STATE_FEATURES), list(candidate_names(told))):
             raise CampaignError(f"{file}: made for other features of the history; run scripts/fit.py again.")
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise CampaignError(f"{file}: damaged ({type(error).__name__}: {error}); run scripts/fit.py again.") from None

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from campaigns.audience import Catalogue, make_catalogue, make_population
+from campaigns.audience import Catalogue, knows_channels, make_catalogue, make_population
 from campaigns.campaign_contents import CampaignContents, campaign_contents
 from campaigns.campaign_spec import CampaignSpec, PolicySpec
 from campaigns.customer_expression import select_customers
@@ -242,6 +242,12 @@ def _policy(
             f"{folder}: decides every {policy.clock.slot_hours} h of {policy.clock.timezone}, the log has slots of "
             f"{study.log.clock.slot_hours} h of {study.log.clock.timezone}; read the log alike "
             "(data.slot_hours, data.timezone)."
+        )
+    if knows_channels(policy.content_encoder) != study.catalogue.tells_channels:
+        learned, here = ("one", "several") if study.catalogue.tells_channels else ("several", "one")
+        raise CampaignError(
+            f"{folder}: learned from contents on {learned} channel{'s' * (learned != 'one')}, those of this log go by "
+            f"{here}, and it would be told other things of them; give a policy that was trained on such a log."
         )
     if policy.objective.outcome != study.objective.outcome:
         caveats.append(

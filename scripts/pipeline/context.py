@@ -18,7 +18,7 @@ from campaigns.audience import Catalogue, Population, groups_of, held_out, make_
 from campaigns.datasets import FIT_ONLY
 from campaigns.encoding import FeatureEncoder, fit_encoder
 from campaigns.errors import CampaignError
-from campaigns.features import CANDIDATE_FEATURES, STATE_FEATURES
+from campaigns.features import STATE_FEATURES, candidate_names
 from campaigns.grid import DecisionGrid, make_grid
 from campaigns.guardrails import Guardrails, check_channels
 from campaigns.history import ABSENT, HOLD, History
@@ -438,7 +438,7 @@ def inputs_of(study: Study) -> dict[str, Any]:
     known = np.isfinite(study.grid.action_prob) | (study.grid.decision == ABSENT)
     return {
         "schema_version": 1,
-        "features": {"state": list(STATE_FEATURES), "candidate": list(CANDIDATE_FEATURES)},
+        "features": {"state": list(STATE_FEATURES), "candidate": list(candidate_names(study.catalogue.tells_channels))},
         "user_encoder": study.user_encoder.to_dict(),
         "content_encoder": study.content_encoder.to_dict(),
         "clock": asdict(study.log.clock),

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
 
-from campaigns.features import CANDIDATE_FEATURES, STATE_FEATURES
+from campaigns.features import STATE_FEATURES, candidate_names
 from campaigns.guardrails import NO_GUARDRAILS, Guardrails
 from campaigns.history import ABSENT
 from campaigns.logging_policy import LoggingPolicyModel, fit_logging_policy
@@ -107,7 +107,8 @@ def network_stage(study: Study, half: str) -> Stage:
 def write_coefficients(study: Study, model: PropensityModel, folder: Path) -> None:
     """Writes `coefficients.csv`, where the model is a logistic regression."""
     if isinstance(model.predictor, Logistic):
-        names = (study.user_encoder.names, list(STATE_FEATURES), study.content_encoder.names, list(CANDIDATE_FEATURES))
+        told = list(candidate_names(study.catalogue.tells_channels))
+        names = (study.user_encoder.names, list(STATE_FEATURES), study.content_encoder.names, told)
         model.predictor.table(names).to_csv(folder / "coefficients.csv", index=False, float_format="%.6g")
 
 

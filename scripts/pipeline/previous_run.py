@@ -15,9 +15,10 @@ import pandas as pd
 
 from agents.lesson import LEARNED
 from agents.panel import PANEL
+from campaigns.audience import knows_channels
 from campaigns.encoding import FeatureEncoder
 from campaigns.errors import CampaignError
-from campaigns.features import CANDIDATE_FEATURES, STATE_FEATURES
+from campaigns.features import STATE_FEATURES, candidate_names
 from campaigns.ids import id_keys
 from conf.schema import RunConfig
 from policies.chooser import Chooser
@@ -145,7 +146,8 @@ def _check_settings(config: RunConfig, folder: Path) -> None:
     try:
         inputs = json.loads(file.read_text(encoding="utf-8"))
         features, clock, objective = inputs["features"], inputs["clock"], inputs["objective"]
-        for spec, ours in (("state", STATE_FEATURES), ("candidate", CANDIDATE_FEATURES)):
+        told = knows_channels(FeatureEncoder.from_dict(inputs["content_encoder"]))
+        for spec, ours in (("state", STATE_FEATURES), ("candidate", candidate_names(told))):
             differing = sorted(set(features[spec]) ^ set(ours)) or ["the same in another order"]
             if features[spec] != list(ours):
                 raise CampaignError(

@@ -10,6 +10,7 @@ import torch
 
 from agents.logged_states import collect_states, customers_within, discount
 from campaigns.errors import CampaignError
+from campaigns.features import CANDIDATE_FEATURES
 from campaigns.guardrails import Guardrails
 from campaigns.history import HOLD
 from campaigns.objective import Objective
@@ -53,7 +54,7 @@ def test_a_slot_without_label_or_outcome_teaches_nothing_and_is_no_successor() -
 def test_customers_beyond_the_memory_are_left_out_at_random() -> None:
     w = small_world()
     room = 0.005
-    expected = customers_within(room, w.grid.slots, len(w.catalogue))
+    expected = customers_within(room, w.grid.slots, len(w.catalogue), len(CANDIDATE_FEATURES))
     assert 10 < expected < len(w.population)
     parts = [
         collect_states(w.grid, w.population, w.catalogue, w.log.clock, RULES, w.objective, room, seed=seed)
@@ -64,7 +65,7 @@ def test_customers_beyond_the_memory_are_left_out_at_random() -> None:
     assert not torch.equal(parts[0].state, parts[2].state)
     held = sum(t.numel() * t.element_size() for t in vars(parts[0]).values())
     assert 0.9 * room < held / 2**30 < 1.01 * room
-    assert customers_within(room, w.grid.slots, len(w.catalogue), beside=500) < expected
+    assert customers_within(room, w.grid.slots, len(w.catalogue), len(CANDIDATE_FEATURES), beside=500) < expected
 
 
 def test_the_horizon_is_a_chance_of_ending_and_an_endless_world_has_none() -> None:

@@ -7,15 +7,18 @@ from functools import cache
 
 import numpy as np
 import pandas as pd
+import pytest
 import torch
 
+from campaigns.encoding import fit_encoder
 from campaigns.grid import make_grid
 from campaigns.guardrails import NO_GUARDRAILS, Guardrails
-from campaigns.history import SEND
+from campaigns.history import OPEN, SEND
 from campaigns.logs import LogSettings, make_log
 from campaigns.objective import Objective
 from campaigns.replay import replay
 from envs.episodes import Episodes
+from envs.reference.channels import with_channels
 from envs.reference.variants import VARIANTS
 from envs.reference.world import ReferenceWorld
 from envs.truth import Truth, make_truth
@@ -27,20 +30,25 @@ CUSTOMERS, DAYS = 150, 6
 
 
 @cache
-def truth(guardrails: Guardrails = NO_GUARDRAILS, customers: int = CUSTOMERS) -> Truth:
-    w = small_world()
-    world = ReferenceWorld(VARIANTS["ecommerce"], customers, 5, w.log.clock.slot_hours, "UTC", days=DAYS)
-    return make_truth(world, w.users, w.contents, Objective(horizon_days=DAYS), w.log.clock, guardrails)
+def truth(
+    guardrails: Guardrails = NO_GUARDRAILS, customers: int = CUSTOMERS, channels: tuple[str, ...] = ("push",)
+) -> Truth:
+    w, variant = small_world(), with_channels(VARIANTS["ecommerce"], channels)
+    world = ReferenceWorld(variant, customers, 5, w.log.clock.slot_hours, "UTC", days=DAYS)
+    contents = fit_encoder(world.contents, "contents")
+    return make_truth(world, w.users, contents, Objective(horizon_days=DAYS), w.log.clock, guardrails)
 
 
-def test_what_is_seen_of_the_truth_is_the_replay_of_its_log() -> None:
-    world, generator = truth(), torch.Generator().manual_seed(0)
+@pytest.mark.parametrize("channels", [("push",), ("push", "email", "sms")])
+def test_what_is_seen_of_the_truth_is_the_replay_of_its_log(channels: tuple[str, ...]) -> None:
+    world, generator = truth(channels=channels), torch.Generator().manual_seed(0)
+    assert world.catalogue.tells_channels is (len(channels) > 1)
     state = world.begin(torch.arange(CUSTOMERS), generator)
-    histories, rows = [], []
+    seens, rows = [], []
     names = np.array([None, *world.catalogue.ids], dtype=object)
     for _ in range(DAYS * 6):
         seen = world.observe(state)
-        histories.append(state.history)
+        seens.append(seen)
         decision = torch.multinomial(Random(0.4).probabilities(seen), 1, generator=generator).squeeze(1)
         slot, noise = state.slot, torch.rand(CUSTOMERS, world.noise_columns, generator=generator)
         state, outcome = world.step(state, decision, noise, seen)
@@ -57,11 +65,16 @@ def test_what_is_seen_of_the_truth_is_the_replay_of_its_log() -> None:
         )
     tables = {"users": world.world.users, "contents": world.world.contents, "decisions": pd.concat(rows)}
     log = make_log(tables, LogSettings(max_rejected=0.0))
-    for step, history in zip(replay(make_grid(log), world.pool, world.catalogue, log.clock), histories, strict=True):
-        for name, expected in history.tensors().items():
+    for step, seen in zip(replay(make_grid(log), world.pool, world.catalogue, log.clock), seens, strict=True):
+        for name, expected in seen.history.tensors().items():
             assert torch.equal(step.observation.history.tensors()[name], expected), name
-    assert int(histories[-1].total[:, SEND].sum()) > 500
-    assert bool(histories[-1].opted_out.any())
+        assert torch.equal(step.observation.candidates, seen.candidates)
+    history = seens[-1].history
+    assert int(history.total[:, SEND].sum()) > 500
+    assert bool(history.opted_out.any())
+    if len(channels) > 1:
+        assert torch.equal(history.channel_counts.sum(1), history.total[:, [SEND, OPEN]])
+        assert bool((history.channel_counts[..., 0] > 0).all(1).any()), "nobody was sent anything on all channels"
 
 
 def test_drawn_values_have_the_mean_of_the_expected_ones() -> None:

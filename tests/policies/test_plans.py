@@ -29,7 +29,7 @@ NORMAL = Guardrails(holdout=0.0)
 
 def linear(spread: float = 1.0, seed: int = 0) -> PlanLinearChooser:
     w = small_world()
-    width = sum(block_sizes(MENU, w.population.features.shape[1], w.catalogue.features.shape[1]))
+    width = sum(block_sizes(MENU, w.population.features.shape[1], w.catalogue))
     return PlanLinearChooser(torch.randn(width, generator=torch.Generator().manual_seed(seed)) * spread, MENU, NORMAL)
 
 
