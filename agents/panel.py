@@ -253,7 +253,7 @@ PANEL: dict[str, Agent] = {
         Agent("cql", "conservative Q-learning", AGENT, _cql, one_shot=True, market=False, settings=CQLSettings),
         Agent("doubly_robust", "doubly robust learner", AGENT, _doubly_robust, one_shot=True, market=False,
               settings=DoublyRobustSettings),
-        Agent("sb3", "stock algorithm", AGENT, _sb3, one_shot=False, settings=SB3Settings),
+        Agent("sb3", "Stable-Baselines3 agent", AGENT, _sb3, one_shot=False, settings=SB3Settings),
         Agent("plan_ppo", "PPO agent of weekly plans", AGENT, _plan_ppo, one_shot=False, settings=PlanPPOSettings,
               plans=True),
         Agent("plan_thompson", "Thompson bandit of weekly plans", AGENT, _plan_thompson, one_shot=False,

@@ -95,10 +95,10 @@ def learned(study: Study) -> dict[str, Policy]:
 
 
 def ceilings(study: Study, steps: int, count: int) -> tuple[dict[str, Policy], float]:
-    """Policies that learned in the truth, and the seconds a training took (0 where all were kept from before)."""
+    """Policies that learned in the truth, one seed each, and the seconds a training took (0 where all were kept)."""
     settings, seconds = study.config, []
     in_truth = replace(settings, market=replace(settings.market, source="reference"))
-    agent = replace(in_truth.agent, ppo=replace(in_truth.agent.ppo, steps=steps))
+    agent = replace(in_truth.agent, ppo=replace(in_truth.agent.ppo, steps=steps, seeds=1))
     found: dict[str, Policy] = {}
     for number in range(count):
         config = replace(in_truth, agent=agent, seed=settings.seed + 1000 * number)

@@ -12,6 +12,8 @@ from review.limits import limits_words
 from review.trust import CAUTION, OK, PROBLEM, UNKNOWN, Check
 
 NAMED_CONTENTS = 6
+HOLDING = "never"
+"""The rule that takes the place of an incumbent that may not go on."""
 
 
 def headline(
@@ -29,7 +31,10 @@ def headline(
     if summary.get("recommended") is True:
         how = "Recommended, but not to be trusted yet" if _problems(checks) else "Recommended"
         return f"{how}: {words.policy_name(chosen.name)}"
-    return f"Not recommended: {words.policy_name(chosen.name)} looked best, but not surely enough"
+    gain = chosen.gain.get("judged")
+    held = chosen.name == HOLDING and gain is not None and gain.value <= 0
+    looked_best = f"Not recommended: {words.policy_name(chosen.name)} looked best, but not surely enough"
+    return "No policy is recommended: sending nothing is what is left" if held else looked_best
 
 
 def caveat(summary: Mapping[str, Any], chosen: Candidate | None, checks: Sequence[Check]) -> str:
@@ -139,7 +144,8 @@ def _why(evidence: Evidence, chosen: Candidate, digits: int) -> str:
         reason = re.sub(r": [+-].*$", "", reason)  # the figures stand in the line above already
     over = chosen.over_rule.get("judged")
     leaning = words.leaning(over)
-    if over is None or not leaning or chosen.name == INCUMBENT:
+    same = over is not None and over.low == over.high == 0  # the rule decides as the chosen policy does
+    if over is None or not leaning or same or chosen.name == INCUMBENT:
         return words.sentence(reason)
     beats = {"better": "It beats", "worse": "It loses to", "cannot tell": "It does not surely beat"}[leaning]
     return f"{words.sentence(reason)} {beats} the best simple rule there: {words.interval_words(over, digits)}."

@@ -64,11 +64,17 @@ def worlds_words(summary: Mapping[str, Any]) -> str:
     training, judging = (text_of(dig(summary, "market", "families", place)) for place in ("training", "judging"))
     if not training or not judging:
         return ""
+    in_truth = (
+        " Agents learned in the truth itself (market=reference): of them, the market where policies learned says"
+        " nothing."
+        if dig(summary, "market", "learned_in") == "reference"
+        else ""
+    )
     if training == judging:
-        return f"Both markets are made of models of one family ({_name(training)})."
+        return f"Both markets are made of models of one family ({_name(training)}).{in_truth}"
     return (
         f"The two markets are made of models of different families: {_name(training)} where policies learned, "
-        f"{_name(judging)} where they are judged, so that faults of one family alone come to light."
+        f"{_name(judging)} where they are judged, so that faults of one family alone come to light.{in_truth}"
     )
 
 

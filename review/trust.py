@@ -103,7 +103,10 @@ def _truth(chosen: Candidate, digits: int) -> Check | None:
     judged = chosen.gain.get("judged")
     leaning = words.leaning(gain)
     if leaning == "worse":
-        return Check(PROBLEM, short, name, f"{text} It contradicts the prediction.")
+        foreseen = words.leaning(judged) == "worse"
+        return Check(
+            PROBLEM, short, name, text + (" So it was predicted." if foreseen else " It contradicts the prediction.")
+        )
     if leaning != "better":
         return Check(CAUTION, short, name, text)
     over = judged is not None and gain.high is not None and judged.value > gain.high

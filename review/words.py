@@ -7,6 +7,7 @@ market says is "predicted in a simulated market".
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -153,8 +154,8 @@ def the_policy(name: str) -> str:
 
 
 def sentence(text: str) -> str:
-    """With a capital letter and a full stop."""
-    text = text.strip()
+    """With a capital letter and a full stop, percentages as `percent` writes them."""
+    text = re.sub(r"(?<=\d)%", f"{NO_BREAK}%", text.strip())
     if not text:
         return ""
     return text[0].upper() + text[1:] + ("" if text.endswith((".", "!", "?")) else ".")

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import re
 from html.parser import HTMLParser
+from pathlib import Path
+
+from review.report import write_report
+from tests.review.run_folders import Parts, write_run
 
 PLAIN = str.maketrans({"\u2212": "-", "\u2013": "-", "\u2019": "'"})
 VOID = {"meta", "br", "img", "link", "input", "hr"}
@@ -52,3 +56,8 @@ class Page(HTMLParser):
     def attributes(self, name: str) -> list[str]:
         """All values of one attribute."""
         return [attrs[name] for _, attrs in self.tags if name in attrs]
+
+
+def page_of(folder: Path, parts: Parts, overrides: str = "- debug=fast\n") -> Page:
+    """The report of a run folder with this content."""
+    return Page(write_report(write_run(folder, parts, overrides)).read_text(encoding="utf-8"))

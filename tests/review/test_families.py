@@ -33,5 +33,7 @@ def test_the_families_of_both_markets_are_named_where_the_run_says_them() -> Non
 
     assert said("network", "network") == "Both markets are made of models of one family (network)."
     assert "network where policies learned, logistic regression where they are judged" in said("network", "logistic")
+    truth = {"families": {"training": "network", "judging": "network"}, "learned_in": "reference"}
+    assert "learned in the truth itself" in worlds_words({"market": truth})
     assert worlds_words({"market": {"gate": "pass"}}) == ""
     assert worlds_words({"market": None}) == ""

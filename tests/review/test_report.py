@@ -1,51 +1,17 @@
-"""The report as its reader meets it: what it says of a run whose numbers are known, and what it never does."""
+"""The report as its reader meets it: the figures of a run whose numbers are known."""
 
 from __future__ import annotations
 
 import copy
 import re
 from pathlib import Path
-from xml.etree import ElementTree
 
 import pytest
 
-from campaigns.errors import CampaignError
 from review import model_charts
-from review.evidence import FILES, Range, read_evidence
-from review.report import render, write_report
-from tests.review.pages import Page
-from tests.review.run_folders import Parts, does, figure, going_on, one_shot, renamed, sequential, wide, write_run
-
-
-def page_of(folder: Path, parts: Parts, overrides: str = "- debug=fast\n") -> Page:
-    """The report of a run folder with this content."""
-    return Page(write_report(write_run(folder, parts, overrides)).read_text(encoding="utf-8"))
-
-
-@pytest.fixture(scope="module")
-def page(tmp_path_factory: pytest.TempPathFactory) -> Page:
-    """The report of a finished run."""
-    return page_of(tmp_path_factory.mktemp("run"), sequential())
-
-
-@pytest.fixture(scope="module")
-def one_shot_page(tmp_path_factory: pytest.TempPathFactory) -> Page:
-    """The report of a finished run on a one-shot campaign."""
-    return page_of(tmp_path_factory.mktemp("campaign"), one_shot())
-
-
-# What it says
-
-
-def test_the_first_screen_says_what_to_do_and_what_it_is_worth(page: Page) -> None:
-    first = page.text[: page.text.index("Does the simulated market give back the log?")]
-    assert "Recommended: PPO agent" in first
-    assert "Predicted in a simulated market of customers it had not met: +3.25" in first
-    assert "(95 % interval +3.05 to +3.45)" in first
-    assert "sends 4.2 times per customer and week (3.5 so far), most between 18:00 and 21:00" in first
-    assert "Most to tier gold (4.4 sends a week), least to tier new (2.2)." in first
-    assert "beats the best simple rule there: +1.25" in first
-    assert "With care." in first
+from review.evidence import Range
+from tests.review.pages import Page, page_of
+from tests.review.run_folders import does, sequential
 
 
 def test_values_of_markets_are_called_predictions(page: Page) -> None:
@@ -134,28 +100,6 @@ def test_a_one_shot_campaign_has_no_market_and_says_what_a_rule_would_bring(one_
     assert "Was it fooled by its own market?" not in text
 
 
-def test_a_refused_market_gives_no_verdict(tmp_path: Path) -> None:
-    parts = sequential()
-    summary = parts["summary.json"]
-    summary["policies"] = [p for p in summary["policies"] if p["name"] in {"incumbent", "never"}]
-    summary |= {"market": {"gate": "fail"}, "chosen": "incumbent", "recommended": False,
-                "reason": "The market gate refused; no agent was trained."}  # fmt: skip
-    parts["market/gate.json"] |= {"verdict": "fail", "note": "The market does not give back the log's sends."}
-    text = page_of(tmp_path, parts).text
-    assert "No verdict: the simulated market does not give back the log" in text
-    assert "No. Problems: the market gate." in text
-    assert "Recommended" not in text
-
-
-def test_nothing_recommended_is_said_plainly(tmp_path: Path) -> None:
-    parts = sequential()
-    parts["summary.json"] |= {"chosen": "incumbent", "recommended": False, "reason": "Nothing beat the incumbent."}
-    text = page_of(tmp_path, parts).text
-    assert "No change is recommended" in text
-    assert "surely worth more than going on as before" in text
-    assert "Gain per customer" not in text
-
-
 def test_segments_are_named_sized_and_measured(page: Page) -> None:
     who = page.text[page.text.index("Who are the customers?") : page.text.index("Which guardrails bind?")]
     assert "Segment A: Sends do more, seldom opt out 35 % of customers (700)" in who
@@ -169,12 +113,6 @@ def test_segments_are_named_sized_and_measured(page: Page) -> None:
     assert "income 52,000 to 60,000 +2.0 +1.2 -0.10" in who
 
 
-def test_segments_and_examples_of_fewer_than_ten_customers_are_not_shown(page: Page) -> None:
-    assert "age < 3 " not in page.text
-    assert "77.0" not in page.text
-    assert "too telling" not in page.text
-
-
 def test_without_logged_probabilities_effects_of_segments_are_predictions(tmp_path: Path) -> None:
     parts = sequential()
     profiles = parts["propensity/profiles.json"]
@@ -186,155 +124,12 @@ def test_without_logged_probabilities_effects_of_segments_are_predictions(tmp_pa
     assert "Effect of a send, points - +5.5" in text
 
 
-# The word lift
-
-
-def says_lift(page: Page) -> bool:
-    """Whether the page uses the word."""
-    return re.search(r"\blift\b", page.text, flags=re.IGNORECASE) is not None
-
-
-def test_lift_is_said_where_assignment_was_randomised_and_logged(one_shot_page: Page) -> None:
-    assert "Lift over the incumbent, estimated from the log alone: +0.040" in one_shot_page.text
-
-
-@pytest.mark.parametrize("data", [{"randomised": False}, {"action_prob": "fitted"}, {"randomised": None}])
-def test_lift_is_not_said_of_other_logs(tmp_path: Path, data: dict[str, object]) -> None:
-    parts = one_shot()
-    parts["summary.json"]["data"] |= data
-    page = page_of(tmp_path, parts)
-    assert not says_lift(page)
-    assert "Difference to the incumbent, estimated from the log alone" in page.text
-
-
-def test_lift_is_not_said_of_what_a_market_predicts(page: Page) -> None:
-    assert not says_lift(page)
-
-
-# Privacy
-
-
-def test_segments_of_fewer_than_ten_customers_are_not_shown(page: Page) -> None:
-    assert "lone_platinum" not in page.text
-    assert "93.7" not in page.text
-    assert "1 segment of fewer than 10 customers is not shown." in page.text
-
-
-def test_bars_and_arms_of_fewer_than_ten_customers_are_not_shown(page: Page, one_shot_page: Page) -> None:
-    assert "Bars of fewer than 10 customers are not shown (marked <10)." in page.text  # 0.002 of 2,000 customers
-    assert "0.77" not in one_shot_page.text
-    assert "310 0.180" in one_shot_page.text
-
-
-# What it never does
-
-
-@pytest.fixture(scope="module")
-def hostile(tmp_path_factory: pytest.TempPathFactory) -> Page:
-    """The report of a run whose contents, segments and policies have hostile names."""
-    parts = renamed(sequential(), "sale", "<script>alert(1)</script>")
-    parts = renamed(parts, "news", '"><img src=http://evil.example/x onerror=alert(1)> $x_1^2$ \\frac 促销 🎉')
-    parts = renamed(parts, "never", "</svg><b onload='x'>&amp;")
-    parts = renamed(parts, "tier = gold", "tier = </td><script>x</script>")
-    return page_of(tmp_path_factory.mktemp("hostile"), parts)
-
-
-def test_hostile_names_are_shown_and_not_run(hostile: Page) -> None:
-    assert "<script>alert(1)</script>" in hostile.text
-    assert "促销 🎉" in hostile.text
-    assert not {tag for tag, _ in hostile.tags} & {
-        "script",
-        "img",
-        "iframe",
-        "object",
-        "embed",
-        "link",
-        "foreignobject",
-    }
-    assert not [key for _, attrs in hostile.tags for key in attrs if key.startswith("on")]
-
-
-@pytest.mark.parametrize("name", ["page", "one_shot_page", "hostile"])
-def test_the_page_is_whole_and_loads_nothing(name: str, request: pytest.FixtureRequest) -> None:
-    page: Page = request.getfixturevalue(name)
-    assert page.unbalanced == []
-    ids = page.attributes("id")
-    assert len(ids) == len(set(ids))
-    links = [link for key in ("href", "src", "srcset", "action", "data") for link in page.attributes(key)]
-    assert links
-    assert all(link.startswith("#") and link[1:] in ids for link in links)
-    for source in page.figures:
-        ElementTree.fromstring(source)
-        assert all(target.startswith("#") for target in re.findall(r"url\(([^)]*)\)", re.sub(r">[^<]*<", "><", source)))
-    assert "default-src 'none'" in " ".join(page.attributes("content"))
-
-
-def test_the_page_names_no_folder_of_the_machine(tmp_path: Path) -> None:
-    parts = sequential()
-    parts["data/report.json"]["warnings"] = [f"{tmp_path}/users.csv: as_of is later than the decisions"]
-    overrides = f"- data.path={tmp_path}/acme/log\n- data.url=postgresql://me:secret@host/sales\n"
-    page = page_of(tmp_path, parts, overrides)
-    assert str(tmp_path) not in page.text
-    assert "data.path=…/log" in page.text
-    assert "…/users.csv: as_of is later than the decisions." in page.text
-    assert "secret" not in page.text
-
-
-def test_the_same_evidence_gives_the_same_bytes(tmp_path: Path) -> None:
-    first = write_report(write_run(tmp_path / "a", sequential())).read_bytes()
-    second = write_report(write_run(tmp_path / "b", sequential())).read_bytes()
-    assert first == second
-    assert write_report(tmp_path / "a").read_bytes() == first
-
-
-# Gaps and damage
-
-
-@pytest.mark.parametrize("name", sorted(FILES))
-def test_a_missing_or_cut_off_file_is_named_and_the_rest_is_shown(tmp_path: Path, name: str) -> None:
-    write_run(tmp_path, going_on())
-    (tmp_path / FILES[name]).unlink()
-    text = Page(render(read_evidence(tmp_path))).text
-    if name not in {"best_rule", "policy"}:  # these add details only
-        assert f"Not evaluated: the run folder has no {FILES[name]}." in text
-    assert ("No verdict: the run is not finished" in text) == (name == "summary")
-    whole = going_on()[FILES[name]]
-    (tmp_path / FILES[name]).write_text(str(whole)[: len(str(whole)) // 2])
-    assert f"{FILES[name]} cannot be read as JSON" in read_evidence(tmp_path).missing[name]
-    (tmp_path / FILES[name]).write_text("[1, 2]")
-    assert f"{FILES[name]} does not hold what it should" in read_evidence(tmp_path).missing[name]
-
-
-def test_a_run_that_was_killed_early_says_what_it_has(tmp_path: Path) -> None:
-    page = page_of(tmp_path, {"data/report.json": sequential()["data/report.json"]})
-    assert "No verdict: the run is not finished, or its summary is lost" in page.text
-    assert "decisions 672,000 671,990" in page.text
-    assert not [figure for figure in page.figures if "Gain over" in figure]
-
-
-def test_nan_is_no_number(tmp_path: Path) -> None:
-    parts = sequential()
-    nan, inf = float("nan"), float("inf")
-    parts["summary.json"]["policies"][1]["judged"] = {"value": nan, "difference": {"value": inf, "low": 0, "high": inf}}
-    parts["evaluation/behaviour.json"]["policies"]["ppo"] |= {"sends_per_week": nan, "heatmap": [[nan] * 8] * 7}
-    text = page_of(tmp_path, parts).text
-    assert re.search(r"\b(nan|inf|none)\b", text, flags=re.IGNORECASE) is None
-    assert "It was not judged in another market." in text
-
-
 def test_a_policy_that_sends_nothing_has_no_busiest_hour(tmp_path: Path) -> None:
     parts = sequential()
     quiet = does(0.0, 0.0) | {"heatmap": [[0.0] * 8] * 7, "contents": [{"content": "sale", "share": 0.0}]}
     parts["evaluation/behaviour.json"]["policies"]["ppo"] = quiet
     text = page_of(tmp_path, parts).text
     assert "PPO agent: nothing is sent." in text
-
-
-def test_a_folder_that_is_no_run_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(CampaignError, match="there is no such folder"):
-        write_report(tmp_path / "nowhere")
-    with pytest.raises(CampaignError, match="none of a run's files is there"):
-        write_report(tmp_path)
 
 
 def test_many_contents_are_summed_up(tmp_path: Path) -> None:
@@ -348,28 +143,6 @@ def test_many_contents_are_summed_up(tmp_path: Path) -> None:
     assert any("40 other contents" in figure for figure in page.figures)
     assert "22 more stand in the table." in page.text
     assert any("opt-outs" in figure for figure in page.figures if "Market gate" in figure)
-
-
-def test_a_log_in_which_chance_decided_hardly_anything_asks_for_caution(tmp_path: Path) -> None:
-    parts = sequential()
-    parts["data/report.json"]["audit"]["randomisation"]["by_chance"] = 0.042
-    text = page_of(tmp_path, parts).text
-    assert "chance decided only 4.2% of them, too few to learn what other decisions would have brought" in text
-
-
-def test_a_truth_that_contradicts_the_prediction_is_a_problem(tmp_path: Path) -> None:
-    parts = sequential()
-    chosen = parts["summary.json"]["policies"][1]
-    chosen |= {"truth": {**figure(12.0, 0.2), "difference": figure(-1.5, 0.2)}, "judged_minus_truth": 1.46}
-    text = page_of(tmp_path, parts).text
-    assert "The true gain is -1.50" in text
-    assert "It contradicts the prediction." in text
-    assert "Not yet. Problems: the truth." in text
-    assert "Caveat. The truth: The true gain is -1.50" in text
-
-
-def test_a_recommendation_without_problems_carries_no_caveat(page: Page) -> None:
-    assert "Caveat" not in page.text
 
 
 @pytest.mark.parametrize(
@@ -391,70 +164,12 @@ def test_the_judging_markets_family_is_named_where_it_is_another(page: Page) -> 
     assert said in page.text
 
 
-def test_a_one_shot_rule_says_what_it_sends_and_keeps_its_own_letters(tmp_path: Path) -> None:
-    parts = one_shot()
-    parts["summary.json"] |= {"chosen": "mail to all", "reason": "mail to all has the highest doubly robust estimate "
-                              "and is better than what was done. It cannot be told from linucb."}  # fmt: skip
-    parts["evaluation/behaviour.json"] = {"customers": 2000, "policies": {
-        "mail to all": {"send_share": 1.0, "contents": [{"content": "mail", "share": 1.0},
-                                                        {"content": "rare", "share": 0.0}]}}}  # fmt: skip
-    page = page_of(tmp_path, parts)
-    assert "Decides once for every customer: nothing, mail or rare. It sends mail alone." in page.text
-    assert "Why mail to all has the highest" in page.text.replace("Why Mail", "Why mail")
-    assert "It cannot be told from the LinUCB bandit." in page.text
-    assert "one decision a customer, so there is no timing or frequency to show" in page.text
-    assert "did not record when" not in page.text
-    assert not any("Mail to all" in figure for figure in page.figures)
-
-
 def test_the_value_of_contents_stands_with_its_interval_and_small_groups_are_left_out(page: Page) -> None:
     drawn = next(figure for figure in page.figures if "Value of a decision" in figure)
     assert "hold: predicted 0.1, observed 0.12; sale: predicted 0.3, observed 0.25" in drawn
     assert "rarest" not in drawn
     without = model_charts.content_values({"hold": (0.1, Range(0.12)), "sale": (0.3, Range(0.25))})
     assert drawn.count("<path") == without.count("<path") + 2  # a line for each interval
-
-
-def test_long_names_of_checks_are_wrapped_and_not_cut(tmp_path: Path) -> None:
-    parts = sequential()
-    name = "opens under send again soon, over rest after a send"
-    block = {"kind": "tilted policy", "observed": 1.0, "simulated": 1.0, "ratio": 1.0, "low": 0.95, "high": 1.05}
-    parts["market/gate.json"]["checks"] += [{**block, "name": name, "passed": True}] * 2
-    page = page_of(tmp_path, parts)
-    drawn = re.sub(r"<[^>]*>", " ", next(figure for figure in page.figures if name in figure))
-    assert "…" not in drawn
-    assert " ".join(drawn.split()).count(name) == 2
-
-
-@pytest.mark.parametrize("refused", [True, False])
-def test_without_an_agent_the_summary_tells_whether_the_gate_refused(tmp_path: Path, refused: bool) -> None:
-    parts = sequential()
-    parts["market/gate.json"] |= {"verdict": "fail", "note": "The market does not give back the log's sends."}
-    summary = parts["summary.json"]
-    for policy in summary["policies"]:
-        policy["kind"] = "incumbent" if policy["name"] == "incumbent" else "rule"
-    summary["market"] |= {"gate": "fail", "refused": refused}
-    text = page_of(tmp_path, parts).text
-    assert ("No verdict: the simulated market does not give back the log" in text) == refused
-
-
-def test_a_market_that_fails_its_gate_and_is_used_all_the_same_is_a_problem(tmp_path: Path) -> None:
-    parts = sequential()
-    parts["market/gate.json"] |= {"verdict": "fail", "note": "The market does not give back the log's sends."}
-    parts["summary.json"]["market"]["gate"] = "fail"
-    text = page_of(tmp_path, parts).text
-    assert "Recommended, but not to be trusted yet: PPO agent Caveat. The simulated market failed its gate, and" in text
-    assert "Recommended:" not in text
-    assert "a simulated market of customers it had not met, of the kind that failed its gate: +3.25" in text
-    assert "May it be trusted? Not yet. Problems: the market gate." in text
-    assert "+3.05 to +3.45, predicted, but the market failed its gate" in text
-    assert "problem Does the simulated market give back the log? The market does not give back" in text
-
-
-@pytest.fixture(scope="module")
-def wide_page(tmp_path_factory: pytest.TempPathFactory) -> Page:
-    """The report of a run with weekly plans and two channels."""
-    return page_of(tmp_path_factory.mktemp("wide"), wide())
 
 
 def part_of(page: Page, begin: str, end: str) -> str:
