@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -138,6 +139,11 @@ def load_restraints(folder: Path) -> list[dict[str, Any]]:
     file = folder / RESTRAINT
     found: list[dict[str, Any]] = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else []
     return found
+
+
+def cannot_keep(restraints: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether a limit of a policy's is passed in its own market all the same, by the figure that restraint went by."""
+    return any(part["surely"] > part["most"] for part in restraints)
 
 
 def logged_customers(study: Study, half: str) -> LoggedCustomers:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from evaluation.intervals import Interval, mean_interval
 from evaluation.limits import BROKEN, Limit, limits_of, use_of
 from evaluation.plans_chosen import plans_by_segment
 from evaluation.segments import behaviour_by_segment
-from scripts.pipeline.agent_stage import load_restraints
+from scripts.pipeline.agent_stage import cannot_keep, load_restraints
 from scripts.pipeline.context import JUDGE, TRAIN, Study
 from scripts.pipeline.judge_stage import INCUMBENT, kind_of
 from scripts.pipeline.stage import without_nan
@@ -59,7 +60,8 @@ def choose(
     if refused:
         why = "" if by_chance is None else f" Note that {_little(by_chance)} {ASK_CHANCE}"
         return _choice(INCUMBENT, False, f"The market gate refused; no agent was trained.{why}")
-    choice = _choose_by_world(worlds, families_of(study), limits_of(study.objective))
+    beyond = {name for name in worlds if cannot_keep(load_restraints(study.runner.run_folder / "agents" / name))}
+    choice = _choose_by_world(worlds, families_of(study), limits_of(study.objective), beyond)
     return choice if by_chance is None else _hold_back(choice, estimates["policies"].get(choice["chosen"]), by_chance)
 
 
@@ -82,14 +84,23 @@ def _choose_by_log(estimates: dict[str, Any]) -> dict[str, Any]:
     return _choice(best, True, reason + (f" It cannot be told from {', '.join(equals)}." if equals else ""))
 
 
-def _choose_by_world(worlds: Worlds, families: dict[str, str], limits: tuple[Limit, ...] = ()) -> dict[str, Any]:
+def _choose_by_world(
+    worlds: Worlds, families: dict[str, str], limits: tuple[Limit, ...] = (), beyond: Collection[str] = ()
+) -> dict[str, Any]:
     """On a sequential log: the best in the judging world among customers kept for choosing, of those that do not
     clearly break a limit there; recommended where its paired gain over the incumbent is above zero among the customers
-    kept for reporting. Where the incumbent itself breaks a limit, going on is no choice: holding takes its place."""
+    kept for reporting. Where the incumbent itself breaks a limit, going on is no choice: holding takes its place.
+
+    Args:
+        worlds: what every policy does and earns, by world.
+        families: of the models that the worlds are made of.
+        limits: that hold.
+        beyond: policies that could not be made to keep to a limit even where they learned.
+    """
     broken = {
         name
         for name, w in worlds.items()
-        if any(use_of(limit, w["judged"], CHOOSING).verdict == BROKEN for limit in limits)
+        if name in beyond or any(use_of(limit, w["judged"], CHOOSING).verdict == BROKEN for limit in limits)
     }
     other, against, note = INCUMBENT, "the incumbent", ""
     if INCUMBENT in broken:

@@ -12,7 +12,7 @@ from campaigns.errors import CampaignError
 from evaluation.limits import Limit
 from policies.policy import load_policy
 from review.limits import limits_words
-from scripts.pipeline.agent_stage import what_forbids_all
+from scripts.pipeline.agent_stage import cannot_keep, what_forbids_all
 from scripts.pipeline.pipeline import run_pipeline
 from scripts.pipeline.summary import Worlds, _choose_by_world, choose
 from tests.campaigns.logs_on_disk import clean_tables
@@ -39,6 +39,15 @@ def test_of_those_within_the_budget_the_best_is_chosen() -> None:
     limited = _choose_by_world(played, FAMILIES, BUDGET)
     assert (limited["chosen"], limited["recommended"]) == ("frugal", True)
     assert "within the limits" in limited["reason"]
+
+
+def test_what_cannot_be_made_to_keep_to_a_limit_where_it_learned_is_no_choice() -> None:
+    played = worlds(incumbent=(1.0, 0.5), never=(0.5, 0.0), lucky=(9.0, 0.9), frugal=(2.0, 0.9))
+    assert _choose_by_world(played, FAMILIES, BUDGET)["chosen"] == "lucky"
+    beyond = {
+        name for name, surely in (("lucky", 1.6), ("frugal", 0.99)) if cannot_keep([{"surely": surely, "most": 1.0}])
+    }
+    assert _choose_by_world(played, FAMILIES, BUDGET, beyond)["chosen"] == "frugal"
 
 
 def test_an_incumbent_that_breaks_the_budget_is_no_choice_and_holding_takes_its_place() -> None:
