@@ -143,7 +143,8 @@ def _penalty(network: PropensityNetwork) -> Tensor:
     spec, width = network.spec, _width(network)
     penalty = torch.full((width,), INPUT_PRIOR, dtype=torch.float64)
     before_state = width - spec.width - spec.candidates - spec.contents - spec.state
-    for name in LOAD_FEATURES if spec.state == len(STATE_FEATURES) else ():  # not where a test has other ones
+    knows_load = spec.state == len(STATE_FEATURES)
+    for name in LOAD_FEATURES if knows_load else ():
         penalty[before_state + STATE_FEATURES.index(name)] = LOAD_PRIOR
     penalty[width - spec.width :] = UNIT_PRIOR
     penalty[0] = 0.0
