@@ -13,7 +13,7 @@ from review.trust import CAUTION, OK, PROBLEM, UNKNOWN, Check
 
 NAMED_CONTENTS = 6
 HOLDING = "never"
-"""The rule that takes the place of an incumbent that may not go on."""
+"""The rule that keeps to every limit that can be kept, and takes the place of an incumbent that may not go on."""
 
 
 def headline(

@@ -16,6 +16,7 @@ from evaluation.intervals import Interval, mean_interval
 from evaluation.limits import BROKEN, Limit, limits_of, use_of
 from evaluation.plans_chosen import plans_by_segment
 from evaluation.segments import behaviour_by_segment
+from review.brief import HOLDING
 from scripts.pipeline.agent_stage import cannot_keep, load_restraints
 from scripts.pipeline.context import JUDGE, TRAIN, Study
 from scripts.pipeline.judge_stage import INCUMBENT, kind_of
@@ -29,9 +30,6 @@ HEAD_FIGURES = (
     "base_rate", "auc", "pr_auc", "log_loss", "log_loss_gain", "brier", "ece", "accuracy", "accuracy_constant",
     "precision", "recall", "f1", "calibration_slope",
 )  # fmt: skip
-
-HOLDING = "never"
-"""The rule that keeps to every limit that can be kept."""
 
 ASK_CHANCE = (
     "Let chance decide more often first (policy.exploration), or try it on a small randomised share of customers."

@@ -4,15 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from review.evidence import read_evidence
-from review.report import render
-from tests.review.pages import Page
-from tests.review.run_folders import Parts, going_on, sequential, write_run
-
-
-def page_of(folder: Path, parts: Parts) -> Page:
-    """The report of a run with these files."""
-    return Page(render(read_evidence(write_run(folder, parts))))
+from tests.review.pages import page_of
+from tests.review.run_folders import going_on, sequential
 
 
 def test_a_run_that_starts_anew_has_no_such_section(tmp_path: Path) -> None:
